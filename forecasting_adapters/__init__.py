@@ -1,0 +1,1 @@
+"""Synthetic Suns for the data loaders of forecasting models."""

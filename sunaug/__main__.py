@@ -1,0 +1,5 @@
+"""``python -m sunaug``."""
+
+from sunaug.cli import main
+
+main()

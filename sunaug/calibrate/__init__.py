@@ -1,0 +1,1 @@
+"""Calibration: pure functions, one step each, from a frame to a frame."""

@@ -1,0 +1,20 @@
+"""The cube: frames of the Sun with their labels in one Zarr store, read and written through xarray and Zarr.
+
+The cube is the contract between the rooms: ingest writes it, training and fidelity read it, generation writes a synthetic
+one with the same schema. `schema` says what is in it, `store` creates, fills and opens it, `splits` cuts it by months.
+"""
+
+from sunaug.cube.schema import SCHEMA_VERSION, FrameStatus
+from sunaug.cube.splits import SPLIT_MONTHS, select_split
+from sunaug.cube.store import create_cube, open_cube, shard_ranges, write_frames
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "SPLIT_MONTHS",
+    "FrameStatus",
+    "create_cube",
+    "open_cube",
+    "select_split",
+    "shard_ranges",
+    "write_frames",
+]

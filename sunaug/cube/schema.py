@@ -1,0 +1,153 @@
+"""What a cube holds: its variables, their dimensions, types, units and CF attributes, and its geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = "1"
+DISK_RADIUS_FRACTION = 7 / 16
+"""Default disk radius as a share of the frame's width: the corona to 1.14 solar radii, and a whole number of pixels at
+every power-of-two size. All of SDO's browse and science products cover that field."""
+
+SUN_RADIUS_1AU_ARCSEC = 959.63
+"""Angular radius of the photosphere at 1 au (IAU 2015 nominal radius): the scale of a cube's x and y."""
+
+INTENSITY_SCALES = ("physical", "browse", "browse-inverted")
+
+
+class FrameStatus(IntEnum):
+    """State of a frame (CF flag values of ``frame_status``)."""
+
+    PENDING = 0
+    COMPLETE = 1
+    PARTIAL = 2
+    REJECTED = 3
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the cube: `dims` after the frame dimension, its type, fill value and CF attributes."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    fill: Any
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+_NOT_A_TIME = np.iinfo(np.int64).min
+
+FRAME_VARIABLES: dict[str, Variable] = {
+    "intensity": Variable(
+        ("channel", "y", "x"),
+        "float32",
+        np.nan,
+        {"long_name": "intensity", "units": "DN s-1", "ancillary_variables": "quality frame_status"},
+    ),
+    "frame_status": Variable(
+        (),
+        "int8",
+        0,
+        {
+            "long_name": "state of the frame",
+            "flag_values": [int(status) for status in FrameStatus],
+            "flag_meanings": " ".join(status.name.lower() for status in FrameStatus),
+        },
+    ),
+    "nowcast_flux": Variable(
+        (),
+        "float64",
+        np.nan,
+        {
+            "long_name": "peak 1-8 angstrom X-ray flux of the hour before",
+            "units": "W m-2",
+            "comment": "NaN = unknown, 0 = no flare listed",
+        },
+    ),
+    "forecast_flux": Variable(
+        (),
+        "float64",
+        np.nan,
+        {
+            "long_name": "peak 1-8 angstrom X-ray flux of the strongest flare starting in the 24 h after",
+            "units": "W m-2",
+            "comment": "NaN = unknown, 0 = no flare listed",
+        },
+    ),
+}
+
+OBSERVED_VARIABLES: dict[str, Variable] = {
+    "exposure_time": Variable(("channel",), "float32", np.nan, {"long_name": "exposure time", "units": "s"}),
+    "quality": Variable(("channel",), "int64", 0, {"long_name": "QUALITY keyword of the source file"}),
+    "saturated_fraction": Variable(
+        ("channel",),
+        "float32",
+        np.nan,
+        {"long_name": "share of the source's pixels that are saturated", "units": "1"},
+    ),
+    "pixel_area": Variable(
+        ("channel",),
+        "float32",
+        np.nan,
+        {
+            "long_name": "area of a cube pixel in source pixels",
+            "units": "1",
+            "comment": "sum(intensity * pixel_area) is the frame's total flux in DN s-1",
+        },
+    ),
+    "observed_at": Variable(
+        ("channel",),
+        "int64",
+        _NOT_A_TIME,
+        {
+            "long_name": "time of observation of the channel",
+            "units": "nanoseconds since 1970-01-01",
+            "calendar": "proleptic_gregorian",
+        },
+    ),
+    "source": Variable(("channel",), "str", "", {"long_name": "file that the channel came from"}),
+}
+"""Variables of an observed cube only (dimension ``time``)."""
+
+SYNTHETIC_VARIABLES: dict[str, Variable] = {
+    "seed": Variable((), "int64", -1, {"long_name": "seed that the sample was drawn with"}),
+    "draw": Variable(
+        (),
+        "int64",
+        -1,
+        {"long_name": "number of the draw within the seed: seed and draw give the latent and the noise"},
+    ),
+    "steering": Variable(
+        ("direction",),
+        "float32",
+        0.0,
+        {"long_name": "steps along the bundle's directions in W", "units": "1", "comment": "in standard deviations"},
+    ),
+}
+"""Variables of a synthetic cube only (dimension ``sample``)."""
+
+
+def frame_coordinates(size: int, disk_radius: float) -> NDArray[np.float64]:
+    """Helioprojective x (or y) of the pixel centres, in arcsec on a Sun seen from 1 au, shape (size,)."""
+    return (np.arange(size, dtype=np.float64) - (size - 1) / 2) * np.float64(SUN_RADIUS_1AU_ARCSEC / disk_radius)
+
+
+def wcs_keywords(size: int, disk_radius: float) -> dict[str, float | str]:
+    """FITS WCS of every frame: helioprojective TAN, north up, disk centred, scaled to 1 au (FITS pixels count from 1)."""
+    scale = SUN_RADIUS_1AU_ARCSEC / disk_radius
+    return {
+        "CTYPE1": "HPLN-TAN",
+        "CTYPE2": "HPLT-TAN",
+        "CUNIT1": "arcsec",
+        "CUNIT2": "arcsec",
+        "CRVAL1": 0.0,
+        "CRVAL2": 0.0,
+        "CRPIX1": (size + 1) / 2,
+        "CRPIX2": (size + 1) / 2,
+        "CDELT1": scale,
+        "CDELT2": scale,
+    }

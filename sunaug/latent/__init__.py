@@ -1,0 +1,1 @@
+"""The latent space: GANSpace directions and steering along them."""

@@ -1,0 +1,1 @@
+"""Where frames come from: one file per origin, all behind one protocol."""
