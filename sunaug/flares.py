@@ -6,8 +6,11 @@ so X13 stays stronger than X9.
 
 Two labels belong to a time t:
 
-- ``forecast_flux``: the strongest flare that *starts* in (t, t + 24 h];
+- ``forecast_flux``: the strongest flare that *starts* in [t, t + 24 h);
 - ``nowcast_flux``: the peak of the hour before, (t - 1 h, t].
+
+Catalogues give times to the minute. A flare that starts in the minute of the image has still to come, so the forecast
+window holds its first moment and not its last.
 
 NaN means unknown (the record does not cover the window), 0 that no flare is listed.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -223,12 +227,17 @@ def read_xrs(path: str | Path) -> XrsSeries:
 def _window_maximum(
     moments: NDArray[np.datetime64],
     values: NDArray[np.float64],
-    after: NDArray[np.datetime64],
-    until: NDArray[np.datetime64],
+    begin: NDArray[np.datetime64],
+    end: NDArray[np.datetime64],
+    *,
+    closed: Literal["left", "right"],
 ) -> NDArray[np.float64]:
-    """Largest of `values` with `moments` (ascending) in each window (after, until]; NaN where a window is empty."""
-    first = np.searchsorted(moments, after, side="right")
-    last = np.searchsorted(moments, until, side="right")
+    """Largest of `values` with `moments` (ascending) in each window, NaN where it is empty.
+
+    A window holds its begin (`closed` left) or its end (right).
+    """
+    first = np.searchsorted(moments, begin, side=closed)
+    last = np.searchsorted(moments, end, side=closed)
     # reduceat takes pairs of borders; a trailing -inf keeps the last border inside the array.
     padded = np.append(np.nan_to_num(values, nan=-np.inf), -np.inf)
     borders = np.stack([first, last], axis=-1).reshape(-1)
@@ -243,7 +252,7 @@ def _as_times(times: ArrayLike) -> NDArray[np.datetime64]:
 def forecast_flux(
     times: ArrayLike, catalogue: FlareCatalogue, window: np.timedelta64 = FORECAST_WINDOW
 ) -> NDArray[np.float64]:
-    """Strongest flare that starts in (t, t + window], for each t.
+    """Strongest flare that starts in [t, t + window), for each t.
 
     Parameters
     ----------
@@ -261,7 +270,7 @@ def forecast_flux(
     when = _as_times(times)
     begin, end = catalogue.coverage
     starts = catalogue.flares["start"].to_numpy()
-    largest = _window_maximum(starts, catalogue.flares["peak_flux"].to_numpy(), when, when + window)
+    largest = _window_maximum(starts, catalogue.flares["peak_flux"].to_numpy(), when, when + window, closed="left")
     known = (when >= begin) & (when + window <= end)
     return np.where(known, np.nan_to_num(largest, nan=0.0), np.nan)
 
@@ -288,7 +297,9 @@ def nowcast_flux(
     begin, end = record.coverage
     known = (when - window >= begin) & (when <= end)
     if isinstance(record, XrsSeries):
-        return np.where(known, _window_maximum(record.time, record.flux, when - window, when), np.nan)
+        return np.where(known, _window_maximum(record.time, record.flux, when - window, when, closed="right"), np.nan)
     peaked = record.flares.dropna(subset=["peak"]).sort_values("peak", kind="stable")
-    largest = _window_maximum(peaked["peak"].to_numpy(), peaked["peak_flux"].to_numpy(), when - window, when)
+    largest = _window_maximum(
+        peaked["peak"].to_numpy(), peaked["peak_flux"].to_numpy(), when - window, when, closed="right"
+    )
     return np.where(known, np.nan_to_num(largest, nan=0.0), np.nan)

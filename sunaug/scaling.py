@@ -1,7 +1,7 @@
 """Invertible intensity scaling: what a network sees, and the way back to the cube's units.
 
-EUV intensities span four decades, and a network trained on them raw collapses; on their logarithm it learns. A scaling maps
-each channel's range onto [-1, 1] and is part of the bundle, so that samples come back in the cube's units.
+EUV intensities span four decades, and a network trained on them raw collapses; on their logarithm it learns. A scaling
+maps each channel's range onto [-1, 1] and is part of the bundle, so that samples come back in the cube's units.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def default_scaling(
     channels : sequence of str
         Lexicon names.
     intensity_scale : str
-        The cube's attribute: ``browse`` images are display counts 0-255, stretched by a logarithm or square root when they
-        were made, so they are taken linearly.
+        The cube's attribute: ``browse`` images are display counts 0-255, stretched by a logarithm or square root when
+        they were made, so they are taken linearly.
     kind : {"log", "asinh", "linear"}, optional
         By default ``log`` for DN/s, ``linear`` for browse counts and for channels which have a sign.
     """

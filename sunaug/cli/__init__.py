@@ -1,7 +1,7 @@
 """The command line: one file per subcommand.
 
-A subcommand imports the room it needs inside its function, so that ``sunaug --help`` answers at once. Every option can come
-from the environment as ``SUNAUG_<COMMAND>_<OPTION>``. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the gate refused.
+A subcommand imports the room it needs inside its function, so that ``sunaug --help`` answers at once. Every option can
+come from the environment as ``SUNAUG_<COMMAND>_<OPTION>``. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 gate refused.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ Report = Callable[[int], None]
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Report]:
-    """Show how far `what` has come; the value is a function to call with the items done so far."""
+def progress(what: str, total: int, unit: str = "frames") -> Iterator[Report]:
+    """Show how far `what` has come; the value is a function to call with the number of `unit` done so far."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -34,6 +34,6 @@ def progress(what: str, total: int) -> Iterator[Report]:
         if now - last >= _SECONDS_BETWEEN_LINES or done == total:
             last = now
             rate = done / max(now - started, 1e-9)
-            print(f"{what}: {done:,} of {total:,}, {rate:.1f} per second", file=sys.stderr, flush=True)
+            print(f"{what}: {done:,} of {total:,} {unit}, {rate:.1f} per second", file=sys.stderr, flush=True)
 
     yield line

@@ -137,7 +137,7 @@ def frame_coordinates(size: int, disk_radius: float) -> NDArray[np.float64]:
 
 
 def wcs_keywords(size: int, disk_radius: float) -> dict[str, float | str]:
-    """FITS WCS of every frame: helioprojective TAN, north up, disk centred, scaled to 1 au (FITS pixels count from 1)."""
+    """FITS WCS of every frame: helioprojective TAN, north up, centred, scaled to 1 au (FITS pixels count from 1)."""
     scale = SUN_RADIUS_1AU_ARCSEC / disk_radius
     return {
         "CTYPE1": "HPLN-TAN",

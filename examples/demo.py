@@ -1,0 +1,66 @@
+"""The main job on the bundled model, command by command: rare frames, a look at them, and what the flare direction does.
+
+Run by ``make demo``; leaves a synthetic cube and pictures in the folder given with ``--out``. Where real frames are at hand
+(the folder named by ``SUNAUG_DATA``, or ``../shared/data``), it also ingests twenty FITS files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import sunaug
+from sunaug.pictures import contact_sheet
+
+STEPS = (0.0, 1.0, 2.0, 3.0)
+SUNS = 3
+
+
+def run(*command: str | Path) -> None:
+    """Show a sunaug command and run it."""
+    print(f"\n$ sunaug {shlex.join(map(str, command))}", flush=True)
+    subprocess.run([sys.executable, "-m", "sunaug", *map(str, command)], check=True)
+
+
+def steering_picture(path: Path) -> None:
+    """Draw the same latents and conditions at growing steps along the flare direction."""
+    cubes = [sunaug.generate(n=SUNS, rare=True, seed=1, steer=steps) for steps in STEPS]
+    panels = [
+        (f"flare direction {steps:+.0f} sigma", cube["intensity"].values[sun])
+        for sun in range(SUNS)
+        for steps, cube in zip(STEPS, cubes, strict=True)
+    ]
+    channels = [str(name) for name in cubes[0]["channel"].values]
+    scale = cubes[0].attrs["intensity_scale"]
+    contact_sheet(path, panels, channels, intensity_scale=scale, columns=len(STEPS), synthetic=True)
+    print(f"{path}: {SUNS} Suns along the flare direction.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("demo-output"))
+    parser.add_argument("--n", type=int, default=200)
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+
+    run("inspect", "sdo2012-64")
+    # The same request again finds its cube complete and leaves it as it is.
+    run("generate", "--rare", "--n", str(arguments.n), "--out", out / "rare.zarr")
+    run("inspect", out / "rare.zarr", "--picture", out / "rare.png")
+    steering_picture(out / "steering.png")
+
+    fits = Path(os.environ.get("SUNAUG_DATA", "../shared/data")) / "aia193_synoptic_fits"
+    if fits.is_dir():
+        run("ingest", fits, "--out", out / "aia193.zarr", "--size", "256")
+        run("inspect", out / "aia193.zarr", "--picture", out / "aia193.png")
+    else:
+        print(f"\n{fits}: no real FITS files here, so the demo ends without an ingest (SUNAUG_DATA names the folder).")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,587 @@
+"""Ingest: files of the Sun into a cube, through Dask.
+
+Every file is looked at (time and channels), files of one moment become a frame, and the cube is created with its whole
+time axis. One task per shard then reads, calibrates and writes its frames, and a last pass finds faulty frames. What
+cannot be used is named in ``<cube>.rejected.csv``: each input file is either in the cube or in that table.
+
+An ingest that was stopped goes on where it stopped when it is called again with the same inputs: shards with pending
+frames are read anew, the rest are kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import time as clock
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dask
+import dask.callbacks
+import numpy as np
+import zarr
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from sunaug.calibrate.consistency import FrameMeasures, find_faulty, measure_frames
+from sunaug.calibrate.degradation import correct_degradation, degradation_factor, read_degradation
+from sunaug.calibrate.exposure import per_second
+from sunaug.calibrate.quality import check_quality
+from sunaug.calibrate.registration import register
+from sunaug.calibrate.saturation import saturated_fraction
+from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
+from sunaug.cube.schema import DISK_RADIUS_FRACTION, OBSERVED_VARIABLES
+from sunaug.errors import SunaugError, UsageError
+from sunaug.flares import forecast_flux, nowcast_flux, read_catalogue, read_xrs
+from sunaug.lexicon import CHANNELS, channel_names
+from sunaug.sources import FileReference, Observation, RejectedFile, discover, source
+
+__all__ = ["IngestResult", "Rejection", "ingest"]
+
+FRAME_TOLERANCE = np.timedelta64(60, "s")
+"""Files of different channels within this time are one frame; AIA takes its channels in turn within 12 s, browse
+archives within a minute."""
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, the files or frames done so far, and their number."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A file that is not in the cube: its path, its time (ISO, empty if unknown) and the reason."""
+
+    file: str
+    time: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is done to each image between file and cube."""
+
+    size: int
+    disk_radius: float
+    lenient_quality: bool = False
+    degradation: Path | None = None
+
+    def steps(self, intensity_scale: str) -> list[dict[str, Any]]:
+        """The processing steps with their parameters, as they are written into the cube's attributes."""
+        physical: list[dict[str, Any]] = [
+            {"step": "quality", "accepted": "no fatal bit" if self.lenient_quality else "QUALITY == 0"},
+            {"step": "saturation", "measured_on": "raw counts"},
+            {"step": "exposure", "divided_by": "EXPTIME"},
+        ]
+        if self.degradation is not None:
+            physical.append({"step": "degradation", "divided_by": "table", "tables": self.degradation.name})
+        registration = {
+            "step": "registration",
+            "method": "mean over each pixel's footprint, one resampling",
+            "size": self.size,
+            "disk_radius": self.disk_radius,
+        }
+        return [*(physical if intensity_scale == "physical" else []), registration]
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What an ingest did.
+
+    Attributes
+    ----------
+    cube : pathlib.Path
+    frames : dict of str to int
+        Number of frames by status.
+    files_used, files_rejected : int
+        Together every input file.
+    rejected_csv : pathlib.Path
+    seconds : float
+    notes : tuple of str
+        What the user should know: labels that are unknown, shards kept from an earlier run.
+    """
+
+    cube: Path
+    frames: dict[str, int]
+    files_used: int
+    files_rejected: int
+    rejected_csv: Path
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Frame:
+    time: np.datetime64
+    files: list[FileReference] = field(default_factory=list)
+
+    @property
+    def channels(self) -> list[str]:
+        return [name for file in self.files for name in file.channels]
+
+
+def _text(time: np.datetime64 | None) -> str:
+    return "" if time is None else str(time.astype("datetime64[ms]"))
+
+
+def _refer(path: Path, kind: str, channels: tuple[str, ...] | None) -> FileReference | Rejection:
+    try:
+        if not kind:
+            raise RejectedFile(f"files of the kind {path.suffix or 'without ending'!r} are not read.")
+        return source(kind).refer(path, channels)
+    except RejectedFile as error:
+        return Rejection(str(path), _text(error.time), error.reason)
+    except OSError as error:
+        return Rejection(str(path), "", f"not readable ({error.strerror}).")
+
+
+def _group(references: Iterable[FileReference], channels: Sequence[str]) -> tuple[list[_Frame], list[Rejection]]:
+    """Put files of one moment together; frames come in order of time, no two at the same."""
+    frames: list[_Frame] = []
+    rejected: list[Rejection] = []
+    for file in sorted(references, key=lambda file: (file.time, file.path)):
+        strange = [name for name in file.channels if name not in channels]
+        if strange:
+            reason = f"its channel {', '.join(strange)} is not among those of the cube ({', '.join(channels)})."
+            rejected.append(Rejection(str(file.path), _text(file.time), reason))
+            continue
+        last = frames[-1] if frames else None
+        if last is None or file.time - last.time > FRAME_TOLERANCE:
+            frames.append(_Frame(file.time, [file]))
+            continue
+        twin = next((other for other in last.files if set(other.channels) & set(file.channels)), None)
+        if twin is None:
+            last.files.append(file)
+        elif twin.time == file.time or last.time == file.time:
+            reason = f"the same channel and time as {twin.path.name}, which is used."
+            rejected.append(Rejection(str(file.path), _text(file.time), reason))
+        else:
+            frames.append(_Frame(file.time, [file]))
+    return frames, rejected
+
+
+def calibrate(
+    observation: Observation, plan: Calibration, intensity_scale: str
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """One observation as a frame's channel: the image (y, x) and what the cube keeps beside it.
+
+    Raises
+    ------
+    RejectedFile
+        If a step cannot be done: QUALITY, no exposure time, outside the degradation table.
+    """
+    physical = intensity_scale == "physical"
+    if physical:
+        check_quality(observation.quality, lenient=plan.lenient_quality)
+    image = observation.image
+    saturated = saturated_fraction(image, observation.saturation_level)
+    if physical and not CHANNELS[observation.channel].signed:
+        image = per_second(image, observation.exposure_time)
+        if plan.degradation is not None:
+            factor = degradation_factor(plan.degradation, observation.channel, observation.time)
+            image = correct_degradation(image, factor)
+    frame, area = register(image, observation.geometry, plan.size, plan.disk_radius)
+    if np.isnan(frame).all():
+        raise RejectedFile("no valid pixel is left on the frame.")
+    return frame, {
+        "exposure_time": observation.exposure_time,
+        "quality": observation.quality,
+        "saturated_fraction": saturated,
+        "pixel_area": area,
+        "observed_at": observation.time.astype("datetime64[ns]").astype(np.int64),
+    }
+
+
+def _write_shard(
+    cube: Path, start: int, frames: Sequence[_Frame], channels: Sequence[str], plan: Calibration
+) -> list[Rejection]:
+    """Read, calibrate and write the frames of one shard."""
+    count, width = len(frames), len(channels)
+    values: dict[str, NDArray[Any]] = {
+        name: np.full((count, width), variable.fill, dtype="<U128" if variable.dtype == "str" else variable.dtype)
+        for name, variable in OBSERVED_VARIABLES.items()
+    }
+    values["intensity"] = np.full((count, width, plan.size, plan.size), np.nan, dtype=np.float32)
+    values["frame_status"] = np.full(count, FrameStatus.REJECTED, dtype=np.int8)
+    rejected: list[Rejection] = []
+    for row, frame in enumerate(frames):
+        for file in frame.files:
+            origin = source(file.source)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", AstropyWarning)
+                    calibrated = [
+                        (one.channel, *calibrate(one, plan, origin.INTENSITY_SCALE)) for one in origin.read(file)
+                    ]
+            except (RejectedFile, OSError) as error:
+                rejected.append(Rejection(str(file.path), _text(file.time), str(error)))
+                calibrated = []
+            for name, image, facts in calibrated:
+                column = channels.index(name)
+                values["intensity"][row, column] = image
+                for fact, value in facts.items():
+                    values[fact][row, column] = value
+            for name in file.channels:
+                values["source"][row, channels.index(name)] = file.path.name
+        filled = np.isfinite(values["pixel_area"][row])
+        if filled.any():
+            values["frame_status"][row] = FrameStatus.COMPLETE if filled.all() else FrameStatus.PARTIAL
+    write_frames(cube, start, values)
+    return rejected
+
+
+class _Progress(dask.callbacks.Callback):
+    """Reports each finished task of a local Dask run."""
+
+    def __init__(self, report: Callable[[int], None], weights: dict[str, int]):
+        super().__init__(posttask=self._finished)
+        self._report, self._weights, self._done = report, weights, 0
+
+    def _finished(self, key: Any, result: Any, graph: Any, state: Any, worker: Any) -> None:
+        self._done += self._weights.get(str(key), 0)
+        self._report(self._done)
+
+
+def _run(
+    work: Callable[..., Item],
+    tasks: Sequence[tuple[Any, ...]],
+    weights: Sequence[int],
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    report: Callable[[int], None],
+) -> list[Item]:
+    """Run `work` on each tuple of arguments, on local threads or on a distributed scheduler; results in order."""
+    if not tasks:
+        return []
+    report(0)
+    if scheduler is None or "://" not in scheduler:
+        names = [f"{work.__name__}-{number}" for number in range(len(tasks))]
+        delayed = [
+            dask.delayed(work, pure=False, traverse=False)(*task, dask_key_name=name)
+            for name, task in zip(names, tasks, strict=True)
+        ]
+        with _Progress(report, dict(zip(names, weights, strict=True))):
+            return list(dask.compute(*delayed, scheduler=scheduler or "threads", num_workers=workers))
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise UsageError("a scheduler address needs Dask's distributed: pip install 'sunaug[cluster]'.") from None
+    try:
+        client = Client(scheduler, timeout="10s")
+    except OSError as error:
+        raise SunaugError(f"{scheduler}: no Dask scheduler answers there ({error}); start one first.") from None
+    with client:
+        futures = [client.submit(work, *task, pure=False) for task in tasks]
+        cost = dict(zip((future.key for future in futures), weights, strict=True))
+        done = 0
+        for future in as_completed(futures):
+            done += cost[future.key]
+            report(done)
+        return list(client.gather(futures))
+
+
+def _write_rejected(path: Path, rejected: Iterable[Rejection]) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, fieldnames=["file", "time", "reason"], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(one) for one in sorted(set(rejected), key=lambda one: (one.time, one.file)))
+    part.replace(path)
+
+
+def _read_rejected(path: Path) -> list[Rejection]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Rejection(row["file"], row["time"], row["reason"]) for row in csv.DictReader(file)]
+
+
+def _fingerprint(files: Sequence[tuple[Path, str]], settings: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path, _ in files:
+        digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _describe(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else str(path)
+
+
+def _measure_shard(cube: Path, start: int, stop: int, disk_radius: float) -> FrameMeasures:
+    intensity = zarr.open_group(cube, mode="r")["intensity"]
+    assert isinstance(intensity, zarr.Array)
+    return measure_frames(np.asarray(intensity[start:stop]), disk_radius)
+
+
+def ingest(
+    sources: Iterable[str | Path],
+    out: str | Path,
+    *,
+    size: int = 256,
+    channels: Sequence[str] | None = None,
+    flares: str | Path | None = None,
+    xrs: str | Path | None = None,
+    degradation: str | Path | None = None,
+    disk_radius: float | None = None,
+    lenient_quality: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    report: Report | None = None,
+) -> IngestResult:
+    """Make a cube of FITS files or browse images.
+
+    Parameters
+    ----------
+    sources : iterable of str or pathlib.Path
+        Files and folders.
+    out : str or pathlib.Path
+        The cube. One that an ingest of the same inputs left unfinished is finished.
+    size : int
+        Width and height of a frame in pixels.
+    channels : sequence of str, optional
+        Channels of the cube, any spelling; by default those that the files have.
+    flares : str or pathlib.Path, optional
+        Flare catalogue for the labels; without it they are unknown (NaN).
+    xrs : str or pathlib.Path, optional
+        GOES X-ray flux for ``nowcast_flux``; without it the catalogue serves.
+    degradation : str or pathlib.Path, optional
+        Folder of degradation tables; without it the intensity is as the instrument saw it.
+    disk_radius : float, optional
+        Radius of the photosphere in pixels; 7/16 of `size` by default.
+    lenient_quality : bool
+        Take frames whose QUALITY spoils them only in part.
+    workers : int, optional
+        Threads; as many as there are cores by default.
+    scheduler : str, optional
+        Address of a ``distributed`` scheduler (``tcp://host:8786``), or ``threads``, ``processes``, ``synchronous``.
+    report : callable, optional
+        Called with a title, the items done and their number.
+
+    Returns
+    -------
+    IngestResult
+
+    Raises
+    ------
+    UsageError
+        If the request makes no sense: a path that does not exist, an unknown channel.
+    SunaugError
+        If no file is usable (and then no cube is left behind), or `out` is a cube of other inputs.
+    """
+    began = clock.monotonic()
+    tell = report or (lambda what, done, total: None)
+    cube = Path(out)
+    rejected_csv = cube.with_name(f"{cube.name.removesuffix('.zarr')}.rejected.csv")
+    if size < 8:
+        raise UsageError(f"a frame of {size} pixels holds no Sun; choose a size of 8 or more.")
+    radius = DISK_RADIUS_FRACTION * size if disk_radius is None else float(disk_radius)
+    if not 0 < radius <= size / 2:
+        raise UsageError(f"a disk radius of {radius:g} does not fit a frame of {size} pixels; at most {size / 2:g}.")
+    if scheduler is not None and "://" not in scheduler and scheduler not in ("threads", "processes", "synchronous"):
+        raise UsageError(f"unknown scheduler {scheduler!r}: give an address (tcp://host:8786), threads or processes.")
+    wanted = channel_names(channels) if channels else None
+    catalogue = read_catalogue(flares) if flares else None
+    series = read_xrs(xrs) if xrs else None
+    plan = Calibration(size, radius, lenient_quality, Path(degradation).absolute() if degradation else None)
+
+    files = discover(sources)
+    looked: list[FileReference | Rejection] = []
+    for done, (path, kind) in enumerate(files, start=1):
+        looked.append(_refer(path, kind, tuple(wanted) if wanted else None))
+        tell("looking at files", done, len(files))
+    references = [one for one in looked if isinstance(one, FileReference)]
+    rejected = [one for one in looked if isinstance(one, Rejection)]
+    if not references:
+        raise SunaugError(_nothing_usable(rejected, len(files)))
+    scales = {source(file.source).INTENSITY_SCALE for file in references}
+    if len(scales) > 1:
+        raise UsageError("FITS files (DN/s) and browse images (display counts) do not mix; ingest them into two cubes.")
+    scale = scales.pop()
+    names = wanted or sorted({n for file in references for n in file.channels}, key=_channel_order(references))
+    if plan.degradation is not None:
+        if scale != "physical":
+            raise UsageError("a degradation table corrects DN/s; browse images hold display counts: leave it out.")
+        for name in names:
+            read_degradation(plan.degradation, name)
+    frames, strange = _group(references, names)
+    rejected += strange
+    if not frames:
+        raise SunaugError(_nothing_usable(rejected, len(files)))
+
+    settings = {
+        "channels": names,
+        "size": size,
+        "disk_radius": radius,
+        "lenient_quality": lenient_quality,
+        "degradation": None if plan.degradation is None else plan.degradation.name,
+        "flares": None if flares is None else _describe(Path(flares)),
+        "xrs": None if xrs is None else _describe(Path(xrs)),
+    }
+    fingerprint = _fingerprint(files, settings)
+    times = np.array([frame.time for frame in frames], dtype="datetime64[ns]")
+    notes: list[str] = []
+    resumed = cube.exists()
+    if resumed:
+        made_from = open_cube(cube).attrs.get("ingest_fingerprint")
+        if made_from != fingerprint:
+            raise SunaugError(f"{cube}: exists and was made of other inputs; choose another path or remove it first.")
+    else:
+        cube.parent.mkdir(parents=True, exist_ok=True)
+        attrs = {
+            "processing": plan.steps(scale),
+            "label_sources": {
+                "forecast_flux": catalogue.source if catalogue else "none",
+                "nowcast_flux": series.source if series else catalogue.source if catalogue else "none",
+            },
+            "catalogue_repairs": catalogue.repairs if catalogue else {},
+            "ingest_fingerprint": fingerprint,
+            "ingest_finished": False,
+        }
+        create_cube(
+            cube, channels=names, size=size, disk_radius=radius, intensity_scale=scale, times=times, attrs=attrs
+        )
+    try:
+        group = zarr.open_group(cube, mode="r+")
+        # Labels first: nothing but the frames themselves may be missing from a cube that was stopped.
+        for name, values in _labels(times, catalogue, series).items():
+            _array(group, name)[:] = values
+        if catalogue is None:
+            notes.append("no flare catalogue given, so the forecast labels are unknown (--flares adds them)")
+        if not group.attrs.get("ingest_finished"):
+            rejected += _fill(cube, group, frames, names, plan, rejected_csv, rejected, notes, workers, scheduler, tell)
+        else:
+            notes.append("the cube was finished already; nothing was read again")
+            rejected = _read_rejected(rejected_csv) or rejected
+        status = np.asarray(_array(group, "frame_status")[:])
+        if not np.isin(status, [FrameStatus.COMPLETE, FrameStatus.PARTIAL]).any():
+            raise SunaugError(_nothing_usable(rejected, len(files)))
+        group.attrs["ingest_finished"] = True
+    except SunaugError:
+        if not resumed:
+            shutil.rmtree(cube, ignore_errors=True)
+            rejected_csv.unlink(missing_ok=True)
+        raise
+    _write_rejected(rejected_csv, rejected)
+    counts = Counter(FrameStatus(int(one)).name.lower() for one in status)
+    gone = len({one.file for one in rejected})
+    return IngestResult(
+        cube, dict(counts), len(files) - gone, gone, rejected_csv, clock.monotonic() - began, tuple(notes)
+    )
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _channel_order(references: Sequence[FileReference]) -> Callable[[str], tuple[int, int]]:
+    """Channels of one file keep their order there; channels of different files go by wavelength."""
+    first = {name: place for file in references for place, name in enumerate(file.channels)}
+    return lambda name: (first[name], CHANNELS[name].wavelength)
+
+
+def _nothing_usable(rejected: Sequence[Rejection], n_files: int) -> str:
+    reasons = Counter(one.reason for one in rejected)
+    reason = reasons.most_common(1)[0][0].rstrip(".")
+    example = next(one.file for one in rejected if one.reason.rstrip(".") == reason)
+    if n_files == 1:
+        return f"{example}: {reason}. No cube was made."
+    return f"no usable frame in {n_files:,} files, so no cube was made; most often ({example}): {reason}."
+
+
+def _labels(times: NDArray[np.datetime64], catalogue: Any, series: Any) -> dict[str, NDArray[np.float64]]:
+    labels = {}
+    if catalogue is not None:
+        labels["forecast_flux"] = forecast_flux(times, catalogue)
+    record = series if series is not None else catalogue
+    if record is not None:
+        labels["nowcast_flux"] = nowcast_flux(times, record)
+    return labels
+
+
+def _fill(
+    cube: Path,
+    group: zarr.Group,
+    frames: Sequence[_Frame],
+    channels: Sequence[str],
+    plan: Calibration,
+    rejected_csv: Path,
+    rejected: Sequence[Rejection],
+    notes: list[str],
+    workers: int | None,
+    scheduler: str | None,
+    tell: Report,
+) -> list[Rejection]:
+    """Write the shards that are pending, then find the faulty frames; what was rejected on the way."""
+    ranges = shard_ranges(open_cube(cube))
+    status = np.asarray(_array(group, "frame_status")[:])
+    earlier = _read_rejected(rejected_csv)
+    explained = {one.file for one in earlier}
+
+    def files_of(start: int, stop: int) -> set[str]:
+        return {str(file.path) for frame in frames[start:stop] for file in frame.files}
+
+    def is_pending(start: int, stop: int) -> bool:
+        # A shard may have been written and its reasons not: frames left out without one are read again.
+        spoiled = np.flatnonzero(status[start:stop] != FrameStatus.COMPLETE) + start
+        unexplained = any(files_of(number, number + 1).isdisjoint(explained) for number in spoiled.tolist())
+        return bool((status[start:stop] == FrameStatus.PENDING).any()) or unexplained
+
+    pending = [span for span in ranges if is_pending(*span)]
+    kept = {file for span in ranges if span not in pending for file in files_of(*span)}
+    found = [one for one in earlier if one.file in kept]
+    if len(pending) < len(ranges):
+        notes.append(f"{len(ranges) - len(pending)} of {len(ranges)} shards were kept from an earlier run")
+    sizes = [sum(len(frame.files) for frame in frames[start:stop]) for start, stop in pending]
+    workers = workers or os.cpu_count()
+    for batch in _run(
+        _write_shard,
+        [(cube, start, list(frames[start:stop]), list(channels), plan) for start, stop in pending],
+        sizes,
+        workers=workers,
+        scheduler=scheduler,
+        report=lambda done: tell("reading files", done, sum(sizes)),
+    ):
+        found += batch
+    _write_rejected(rejected_csv, [*rejected, *found])
+
+    measures = FrameMeasures.join(
+        _run(
+            _measure_shard,
+            [(cube, start, stop, plan.disk_radius) for start, stop in ranges],
+            [stop - start for start, stop in ranges],
+            workers=workers,
+            scheduler=scheduler,
+            report=lambda done: tell("comparing frames", done, len(frames)),
+        )
+    )
+    status = np.asarray(_array(group, "frame_status")[:])
+    usable = [number for number, one in enumerate(status) if one in (FrameStatus.COMPLETE, FrameStatus.PARTIAL)]
+    times = np.array([frames[number].time for number in usable], dtype="datetime64[ns]")
+    chosen = FrameMeasures(measures.level[usable], measures.values[usable], measures.ranks[usable])
+    faulty = {usable[place]: reason for place, reason in find_faulty(chosen, times, channels).items()}
+    named = {one.file for one in found}
+    found += [
+        Rejection(str(file.path), _text(file.time), reason)
+        for number, reason in faulty.items()
+        for file in frames[number].files
+        if str(file.path) not in named
+    ]
+    # The reasons first, as above.
+    _write_rejected(rejected_csv, [*rejected, *found])
+    empty = np.full((1, len(channels), plan.size, plan.size), np.nan, dtype=np.float32)
+    for start, stop in ranges:
+        for number in sorted(faulty.keys() & set(range(start, stop))):
+            write_frames(
+                cube, number, {"intensity": empty, "frame_status": np.array([FrameStatus.REJECTED], dtype=np.int8)}
+            )
+    return found

@@ -1,0 +1,154 @@
+"""From a cube to a finished bundle: train, pack, fit the directions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sunaug.bundle import BundleInfo, load_bundle, write_bundle, write_directions
+from sunaug.cube import open_cube
+from sunaug.flares import class_letters
+from sunaug.latent import fit_directions
+from sunaug.latent.activity import hot_emission
+from sunaug.training.loop import TrainedGenerator, train
+from sunaug.training.recipe import Recipe
+
+__all__ = ["train_bundle"]
+
+_CARD = """# {name}
+
+A conditional StyleGAN2 that makes SYNTHETIC frames of the Sun, {size}x{size} pixels, channels {channels}
+({scale}). Made with sunaug {version}.
+
+| | |
+| --- | --- |
+| trained on | {n_frames:,} frames of the train months, {ranges} |
+| frames by strongest flare of the next 24 h | {classes} |
+| images shown while training | {images:,} |
+| time | {hours:.1f} h on {hardware} |
+| conditioned on | {conditions} |
+| parameters of the generator | {parameters:,} |
+| hash of the frames trained on | `{fingerprint}` |
+
+## What it is for
+Adding rare, flare-like frames to the training of a forecasting model. Its samples are not observations: they carry
+their seed, condition and bundle hash, and the time ranges above, on which a forecaster that was trained with them must
+not be evaluated.
+
+## What it is not
+The rare classes come from a handful of events: samples of them vary what the network has seen and cannot show what it
+has not. A sample says how a frame before or during such a flare may look; it is no forecast and no measurement. Measure
+it with `sunaug evaluate` against frames that it has not seen before anything is trained on it.
+
+Licence: {licence}. NASA SDO imagery courtesy of NASA/SDO and the AIA, EVE and HMI science teams.
+"""
+
+
+def _fingerprint(trained: TrainedGenerator) -> str:
+    digest = hashlib.sha256(trained.frames.fluxes.tobytes())
+    digest.update(trained.frames.images.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _card(info: BundleInfo, trained: TrainedGenerator) -> str:
+    column = info.network.conditions.index("forecast_flux") if "forecast_flux" in info.network.conditions else None
+    classes = "not conditioned on it"
+    if column is not None:
+        letters, counts = np.unique(class_letters(trained.frames.fluxes[:, column]), return_counts=True)
+        classes = ", ".join(f"{letter or 'none'} {count:,}" for letter, count in zip(letters, counts, strict=True))
+    return _CARD.format(
+        name=info.name,
+        size=info.network.size,
+        channels=", ".join(info.channels),
+        scale="8-bit display counts of browse images" if info.intensity_scale == "browse" else "DN/s",
+        version=info.sunaug_version,
+        n_frames=info.training["frames"],
+        ranges="; ".join(f"{start} to {end}" for start, end in info.training_ranges[:12]),
+        classes=classes,
+        images=info.training["images"],
+        hours=info.training["seconds"] / 3600,
+        hardware=info.training["hardware"],
+        conditions=", ".join(info.network.conditions) or "nothing",
+        parameters=sum(parameter.numel() for parameter in trained.generator.parameters()),
+        fingerprint=info.training["frames_sha256"],
+        licence=info.licence,
+    )
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def train_bundle(
+    cube: str | Path,
+    out: str | Path,
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    accelerator: str = "auto",
+    report: Callable[[int], None] | None = None,
+) -> Path:
+    """Train a generator on a cube and pack it into ``<out>/bundle``, its directions fitted.
+
+    Parameters
+    ----------
+    cube : str or pathlib.Path
+        An observed cube.
+    out : str or pathlib.Path
+        The run's folder.
+    recipe : Recipe
+    resume : bool
+        Go on from the newest checkpoint in `out`.
+    accelerator : str
+        As for `lightning_fabric.Fabric`.
+    report : callable, optional
+        Called with the number of images shown so far.
+
+    Returns
+    -------
+    pathlib.Path
+        The bundle's folder.
+
+    Raises
+    ------
+    UsageError, SunaugError
+        As `sunaug.training.loop.train`.
+    """
+    opened = open_cube(cube)
+    out = Path(out)
+    trained = train(opened, out, recipe, resume=resume, accelerator=accelerator, report=report)
+    disk_radius = float(opened.attrs["solar_radius_pixels"])
+    training: dict[str, Any] = {
+        "images": trained.images,
+        "seconds": round(trained.seconds, 1),
+        "hardware": _hardware(),
+        "frames": len(trained.frames.images),
+        "frames_sha256": _fingerprint(trained),
+        "label_sources": opened.attrs.get("label_sources", {}),
+    }
+    info = BundleInfo(
+        name=out.name,
+        network=trained.config,
+        channels=trained.channels,
+        intensity_scale=opened.attrs["intensity_scale"],
+        disk_radius=disk_radius,
+        scaling=trained.scaling,
+        recipe=recipe.model_dump(mode="json"),
+        training_ranges=trained.frames.time_ranges,
+        training=training,
+    )
+    reference = {
+        "fluxes": torch.from_numpy(trained.frames.fluxes),
+        "hot_emission": hot_emission(trained.frames.images, trained.channels, disk_radius),
+    }
+    path = out / "bundle"
+    write_bundle(path, info, trained.generator.cpu(), reference, _card(info, trained))
+    write_directions(path, fit_directions(load_bundle(path)))
+    return path

@@ -1,0 +1,225 @@
+"""The generator bundle: a folder with everything that a sample can be made from, and nothing that runs.
+
+========================== ============================================================================================
+``model.safetensors``      weights of the averaged generator, in half precision
+``bundle.json``            architecture, channels, scaling, labels, recipe, the exact time ranges trained on, metrics
+``directions.safetensors`` GANSpace components and the flare direction (absent until they have been fitted)
+``reference.safetensors``  fluxes and hot emission of the training frames, which conditions are drawn from
+``README.md``              the model card
+========================== ============================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import sunaug
+from sunaug.errors import SunaugError, UsageError
+from sunaug.networks import Generator, StyleGAN2Config
+from sunaug.scaling import IntensityScaling
+
+__all__ = ["BUNDLED", "Bundle", "BundleInfo", "bundled_names", "load_bundle", "write_bundle", "write_directions"]
+
+FORMAT_VERSION = "1"
+BUNDLED = "sdo2012-64"
+"""Name of the bundle that comes with sunaug."""
+
+_REQUIRED = ("bundle.json", "model.safetensors", "reference.safetensors", "README.md")
+
+
+class BundleInfo(BaseModel):
+    """What ``bundle.json`` holds.
+
+    Attributes
+    ----------
+    architecture : {"stylegan2"}
+    network : StyleGAN2Config
+    channels : list of str
+        Lexicon names, in the order of the image's channels.
+    intensity_scale : str
+        That of the cube trained on.
+    disk_radius : float
+        Radius of the photosphere in pixels.
+    scaling : IntensityScaling
+    recipe : dict
+        The training recipe as it was run.
+    training_ranges : list of [str, str]
+        Half-open time ranges of the frames trained on: an adapter refuses to evaluate a forecaster on them.
+    training : dict
+        Images shown, seconds, number of frames, fingerprint of the cube.
+    metrics : dict
+        Measured after the training, each with what it was measured against.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: Literal["1"] = "1"
+    sunaug_version: str = sunaug.__version__
+    name: str
+    architecture: Literal["stylegan2"] = "stylegan2"
+    network: StyleGAN2Config
+    channels: list[str]
+    intensity_scale: str
+    disk_radius: float
+    scaling: IntensityScaling
+    recipe: dict[str, Any]
+    training_ranges: list[list[str]]
+    training: dict[str, Any]
+    metrics: dict[str, Any] = {}
+    licence: str = "BSD-3-Clause"
+
+
+@dataclass
+class Bundle:
+    """An open bundle.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    info : BundleInfo
+    generator : Generator
+        In evaluation mode, float32, on the CPU.
+    reference : dict of str to Tensor
+        Of the training frames: ``fluxes`` (n, n_conditions), float64, W m-2; ``hot_emission`` (n,), see
+        `sunaug.latent.activity`.
+    directions : dict of str to Tensor
+        Empty until fitted; see `sunaug.latent`.
+    hash : str
+        SHA-256 over the files that decide what is generated.
+    """
+
+    path: Path
+    info: BundleInfo
+    generator: Generator = field(repr=False)
+    reference: dict[str, Tensor] = field(repr=False)
+    directions: dict[str, Tensor] = field(repr=False)
+    hash: str
+
+
+def bundled_names() -> list[str]:
+    """Names of the bundles that come with sunaug."""
+    root = resources.files("sunaug") / "bundles"
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+
+
+def _resolve(source: str | Path) -> Path:
+    if (path := Path(source)).is_dir():
+        return path
+    if str(source) in bundled_names():
+        return Path(str(resources.files("sunaug") / "bundles" / str(source)))
+    raise UsageError(
+        f"{source}: no such bundle; give a bundle's folder or one of {', '.join(bundled_names()) or '(none)'}."
+    )
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise SunaugError(f"{path}: not a safetensors file ({error}); the bundle is damaged, get it again.") from None
+
+
+def load_bundle(source: str | Path = BUNDLED) -> Bundle:
+    """Open a bundle. No code from it is run.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        Path of a bundle folder, or the name of one that comes with sunaug.
+
+    Raises
+    ------
+    UsageError
+        If there is no such bundle.
+    SunaugError
+        If a file is missing or damaged, or of another format version.
+    """
+    path = _resolve(source)
+    missing = [name for name in _REQUIRED if not (path / name).is_file()]
+    if missing:
+        raise SunaugError(
+            f"{path}: not a whole bundle, {', '.join(missing)} missing; copy it again or train a new one."
+        )
+    try:
+        content = json.loads((path / "bundle.json").read_text())
+        version = content.get("format_version") if isinstance(content, dict) else None
+        if version != FORMAT_VERSION:
+            raise SunaugError(f"{path}: bundle format {version}, this sunaug reads {FORMAT_VERSION}; update sunaug.")
+        info = BundleInfo(**content)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SunaugError(f"{path / 'bundle.json'}: not JSON ({error}); the bundle is damaged, get it again.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SunaugError(f"{path / 'bundle.json'}: {where}: {first['msg']}; the bundle is damaged.") from None
+    generator = Generator(info.network)
+    try:
+        generator.load_state_dict(_read_tensors(path / "model.safetensors"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise SunaugError(f"{path / 'model.safetensors'}: does not fit bundle.json ({reason}).") from None
+    directions = path / "directions.safetensors"
+    return Bundle(
+        path=path,
+        info=info,
+        generator=generator.eval().requires_grad_(False),
+        reference=_read_tensors(path / "reference.safetensors"),
+        directions=_read_tensors(directions) if directions.is_file() else {},
+        hash=_hash(path),
+    )
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("model.safetensors", "bundle.json", "reference.safetensors", "directions.safetensors"):
+        if (path / name).is_file():
+            digest.update(name.encode() + b"\0" + (path / name).read_bytes())
+    return digest.hexdigest()
+
+
+def write_bundle(
+    path: Path, info: BundleInfo, generator: Generator, reference: Mapping[str, Tensor], card: str
+) -> None:
+    """Write a bundle folder, complete or not at all; one that stands at `path` is replaced.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    info : BundleInfo
+    generator : Generator
+        Its weights are stored in half precision.
+    reference : mapping of str to Tensor
+    card : str
+        The model card, Markdown.
+    """
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    weights = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
+    save_file(weights, partial / "model.safetensors")
+    save_file(dict(reference), partial / "reference.safetensors")
+    (partial / "bundle.json").write_text(info.model_dump_json(indent=2) + "\n")
+    (partial / "README.md").write_text(card)
+    if path.exists():
+        shutil.rmtree(path)
+    partial.replace(path)
+
+
+def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:
+    """Store the directions of a bundle beside its other files."""
+    partial = path / "directions.partial"
+    save_file({name: value.to(torch.float32).contiguous() for name, value in directions.items()}, partial)
+    partial.replace(path / "directions.safetensors")

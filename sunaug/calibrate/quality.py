@@ -1,0 +1,52 @@
+"""The QUALITY keyword: which frames are science data."""
+
+from __future__ import annotations
+
+from sunaug.sources import RejectedFile
+
+QUALITY_BITS = {
+    3: "no master pointing",
+    8: "missing values",
+    9: "missing values",
+    10: "missing values",
+    11: "missing values",
+    12: "not science data",
+    13: "eclipse",
+    14: "no Sun",
+    15: "safe mode",
+    16: "dark frame",
+    17: "image stabilisation open",
+    18: "calibration",
+    20: "out of focus",
+    30: "quicklook",
+    31: "image missing",
+}
+FATAL_BITS = frozenset({12, 13, 14, 15, 16, 18, 20, 31})
+"""Bits that no science frame has; the rest only make one less good."""
+
+
+def quality_bits(quality: int) -> list[int]:
+    """Numbers of the bits that are set in a QUALITY value (the keyword is a signed 32-bit number in some files)."""
+    return [bit for bit in range(32) if (quality & 0xFFFFFFFF) >> bit & 1]
+
+
+def check_quality(quality: int, *, lenient: bool = False) -> None:
+    """Refuse frames by their QUALITY.
+
+    Parameters
+    ----------
+    quality : int
+        The QUALITY keyword of the file.
+    lenient : bool
+        Let bits pass that spoil a frame only in part (missing values, quicklook, stabilisation); by default QUALITY
+        must be 0, as in ITI and SDOML-lite.
+
+    Raises
+    ------
+    RejectedFile
+        Naming the bits.
+    """
+    bad = [bit for bit in quality_bits(quality) if not lenient or bit in FATAL_BITS]
+    if bad:
+        names = ", ".join(f"bit {bit}: {QUALITY_BITS.get(bit, 'reserved')}" for bit in bad)
+        raise RejectedFile(f"QUALITY is {quality} ({names}).")

@@ -1,0 +1,182 @@
+"""Layers that the style-based networks are made of.
+
+All weights use the equalised learning rate (Karras et al. 2018, section 4.1): they are drawn from N(0, 1) and scaled by
+gain / sqrt(fan_in) when they are used, so that Adam moves every layer at the same relative speed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_LEAK = 0.2
+ACTIVATION_GAIN = math.sqrt(2)
+"""Keeps the variance through a leaky ReLU of slope 0.2 (He et al. 2015, equation 14, to 4 %)."""
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU that keeps the variance of its input."""
+    return F.leaky_relu(x, _LEAK) * ACTIVATION_GAIN
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double the resolution with the separable filter [1, 3, 3, 1] / 4, which is bilinear interpolation."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def kernels_last(network: nn.Module) -> None:
+    """Lay a network's convolution kernels out channels-last: 1.2 times as fast on a CPU, and what tensor cores want."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+class EqualLinear(nn.Module):
+    """Fully connected layer with equalised learning rate.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias_init : float
+        Start value of the bias.
+    lr_multiplier : float
+        Share of the learning rate that weights and bias see (0.01 in the mapping network; Karras et al. 2019).
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
+        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+
+
+class EqualConv2d(nn.Module):
+    """Convolution with equalised learning rate, padded to keep the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.gain = 1 / math.sqrt(in_channels * kernel**2)
+        self.padding = kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, y, x) to (batch, out_channels, y, x)."""
+        return F.conv2d(x, self.weight * self.gain, self.bias, padding=self.padding)
+
+
+class ModulatedConv2d(nn.Module):
+    """Convolution whose kernel is modulated and demodulated by a style (Karras et al. 2020, equations 1 and 3).
+
+    The paper scales the kernel for each sample, w'_ijk = s_i w_ijk, and divides it by sqrt(sum_ik w'_ijk^2 + eps).
+    Both factors commute with the convolution, so that here the input is scaled by s_i, convolved once with the shared
+    kernel, and the output scaled by 1 / sqrt(sum_i s_i^2 sum_k w_ijk^2 + eps): the same to rounding, without a
+    grouped convolution over the batch.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel : int
+    w_dim : int
+        Width of the intermediate latent w that the style is an affine function of.
+    demodulate : bool
+        False in the layers that make the image, where the magnitude carries meaning.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, w_dim: int, *, demodulate: bool = True
+    ) -> None:
+        super().__init__()
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.gain = 1 / math.sqrt(in_channels * kernel**2)
+        self.padding = kernel // 2
+        self.demodulate = demodulate
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """(batch, in_channels, y, x) and w (batch, w_dim) to (batch, out_channels, y, x)."""
+        style = self.affine(w)
+        weight = self.weight * self.gain
+        out = F.conv2d(x * style[:, :, None, None], weight, padding=self.padding)
+        if self.demodulate:
+            energy = style.square() @ weight.square().sum(dim=(2, 3)).T
+            out = out * torch.rsqrt(energy + 1e-8)[:, :, None, None]
+        return out
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, optional doubling of the resolution, noise, bias and activation.
+
+    The convolution runs before the upsampling: at a quarter of the pixels, and the interpolation then takes the place
+    of the low-pass filter that follows a transposed convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(in_channels, out_channels, 3, w_dim)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.up = up
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """`noise` is (batch, 1, y, x) at the output's resolution, or None for none."""
+        x = self.conv(x, w)
+        if self.up:
+            x = upsample(x)
+        if noise is not None:
+            x = x + noise * self.noise_strength
+        return activate(x + self.bias[:, None, None])
+
+
+class ToImage(nn.Module):
+    """1x1 modulated convolution from features to the image's channels, without demodulation."""
+
+    def __init__(self, in_channels: int, image_channels: int, w_dim: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(in_channels, image_channels, 1, w_dim, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(image_channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """(batch, in_channels, y, x) to (batch, image_channels, y, x)."""
+        return self.conv(x, w) + self.bias[:, None, None]
+
+
+class ResidualDown(nn.Module):
+    """Residual block of the discriminator that halves the resolution (Karras et al. 2020, figure 7c).
+
+    Average pooling stands before the second convolution, which then runs at a quarter of the pixels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.first = EqualConv2d(in_channels, in_channels, 3)
+        self.second = EqualConv2d(in_channels, out_channels, 3)
+        self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, y, x) to (batch, out_channels, y / 2, x / 2)."""
+        shortcut = self.skip(F.avg_pool2d(x, 2))
+        x = activate(self.first(x))
+        x = activate(self.second(F.avg_pool2d(x, 2)))
+        return (x + shortcut) * math.sqrt(0.5)
+
+
+def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
+    """Append one channel: the mean standard deviation within groups of samples (Karras et al. 2018, section 3).
+
+    It shows the discriminator how varied a batch is. A batch that `group` does not divide forms groups of the greatest
+    common divisor.
+    """
+    batch, _, height, width = x.shape
+    group = math.gcd(batch, group)
+    grouped = x.reshape(group, batch // group, *x.shape[1:])
+    spread = torch.sqrt(grouped.var(dim=0, unbiased=False) + 1e-8).mean(dim=(1, 2, 3))
+    plane = spread.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
+    return torch.cat([x, plane], dim=1)

@@ -1,0 +1,165 @@
+"""SDO browse images: 8-bit JPEGs, display counts and not DN/s.
+
+Two kinds, told apart by their names:
+
+- ``YYYYMMDD_HHMM.jpg``: three channels in one RGB image (171, 131 and 94 Å unless other channels are named), without
+  caption or colour table, cut out of the middle of a 512 x 512 browse image.
+- ``YYYYMMDD_HHMMSS_SDO_AIA_193_512.jpg`` and ``YYYYMMDD_HHMMSS_1024_0193.jpg``: one channel in sunpy's colour table,
+  with a caption bottom left.
+
+The files carry no pointing. Their field is 2457.6 arcsec per full width, centred on the Sun, north up. Limb fits on the
+RGB images of twenty days from January to October 2012 put the 131 Å limb at 1.0154 to 1.0175 of the radius that this
+plate scale predicts, constant through the year (so the scale is right to 0.1 %, and the EUV limb stands 1.6 % outside
+the photosphere), and the centre within 1.3 pixels (6 arcsec) of the image's middle.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from sunaug.errors import UsageError
+from sunaug.lexicon import CHANNELS, channel
+from sunaug.sources import DiskGeometry, FileReference, Observation, RejectedFile
+
+SUFFIXES = (".jpg", ".jpeg")
+INTENSITY_SCALE = "browse"
+
+RGB_CHANNELS = ("aia171", "aia131", "aia94")
+RGB_PLATE_SCALE = 4.8
+"""arcsec per pixel of the RGB images: 2457.6 / 512, kept when they were cut to 472 x 472."""
+FIELD_ARCSEC = 2457.6
+"""Width of a whole browse image, 4096 detector pixels of 0.6 arcsec, whatever its size in pixels."""
+
+SATURATION_COUNT = 255.0
+_CAPTION_HEIGHT, _CAPTION_WIDTH = 0.04, 0.6
+
+_RGB_NAME = re.compile(r"^(\d{8})_(\d{4})$")
+_SINGLE_NAMES = (
+    re.compile(r"^(\d{8})_(\d{6})_SDO_(AIA_\d+)_\d+$", re.IGNORECASE),
+    re.compile(r"^(\d{8})_(\d{6})_\d+_(\d{4})$"),
+)
+
+
+def _moment(date: str, clock: str) -> np.datetime64:
+    clock = clock.ljust(6, "0")
+    text = f"{date[:4]}-{date[4:6]}-{date[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}"
+    try:
+        return np.datetime64(text, "ns")
+    except ValueError:
+        raise RejectedFile(f"the file name holds no time ({text}).") from None
+
+
+def refer(path: Path, channels: tuple[str, ...] | None = None) -> FileReference:
+    """Time and channels of a browse image from its name.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    channels : tuple of str, optional
+        What red, green and blue of an RGB image hold, where that is not 171, 131 and 94 Å.
+
+    Raises
+    ------
+    RejectedFile
+        If the name is of neither kind.
+    """
+    if match := _RGB_NAME.match(path.stem):
+        names = channels if channels and len(channels) == 3 else RGB_CHANNELS
+        return FileReference(path, "browse", _moment(*match.groups()), names)
+    for pattern in _SINGLE_NAMES:
+        if match := pattern.match(path.stem):
+            time = _moment(match[1], match[2])
+            try:
+                return FileReference(path, "browse", time, (channel(match[3]).name,))
+            except UsageError as error:
+                raise RejectedFile(str(error), time) from None
+    raise RejectedFile(
+        "the file name tells neither time nor channel; expected YYYYMMDD_HHMM.jpg (three channels as RGB), "
+        "YYYYMMDD_HHMMSS_SDO_AIA_193_512.jpg or YYYYMMDD_HHMMSS_1024_0193.jpg."
+    )
+
+
+@lru_cache(maxsize=4096)
+def _angular_radius(noon: np.datetime64) -> float:
+    from sunpy.coordinates import sun
+
+    return float(sun.angular_radius(str(noon)).to_value("arcsec"))
+
+
+def angular_radius(time: np.datetime64) -> float:
+    """Angular radius of the Sun in arcsec, seen from the Earth at noon of the day.
+
+    It changes by 0.03 % a day at most and SDO's orbit by as little, a tenth of a pixel on these images.
+    """
+    return _angular_radius((time.astype("datetime64[D]") + np.timedelta64(12, "h")).astype("datetime64[m]"))
+
+
+@lru_cache(maxsize=16)
+def _levels(colormap: str) -> NDArray[np.uint8]:
+    """Level of the nearest colour in the colour table for 64 steps of red, green and blue, shape (64, 64, 64)."""
+    import matplotlib
+    import sunpy.visualization.colormaps  # noqa: F401  (registers the tables)
+    from scipy.spatial import cKDTree
+
+    table = matplotlib.colormaps[colormap](np.arange(256), bytes=True)[:, :3].astype(np.float32)
+    steps = np.arange(64, dtype=np.float32) * 4 + 1.5
+    colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
+    return cKDTree(table).query(colours)[1].astype(np.uint8)
+
+
+def _decode(path: Path) -> NDArray[np.uint8]:
+    if path.stat().st_size == 0:
+        raise RejectedFile("an empty file; download it again.")
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            start = re.sub(r"[^\x20-\x7e]+", " ", file.read(15).decode("latin-1")).strip()
+        raise RejectedFile(f'not a JPEG image (starts with "{start}"); download it again.') from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RejectedFile(f"damaged JPEG ({error}); download it again.") from None
+
+
+def read(reference: FileReference) -> list[Observation]:
+    """The channels of a browse image as display counts 0 to 255; the caption's pixels are NaN.
+
+    Raises
+    ------
+    RejectedFile
+        If the file is no image, is damaged, or too small to hold the disk.
+    """
+    pixels = _decode(reference.path)[::-1]  # JPEG rows run from the north down
+    height, width = pixels.shape[:2]
+    if len(reference.channels) == 3:
+        scale = RGB_PLATE_SCALE
+        planes = [pixels[..., plane].astype(np.float32) for plane in range(3)]
+    else:
+        scale = FIELD_ARCSEC / width
+        coarse = pixels >> 2
+        levels = _levels(CHANNELS[reference.channels[0]].colormap)
+        plane = levels[coarse[..., 0], coarse[..., 1], coarse[..., 2]].astype(np.float32)
+        plane[: round(_CAPTION_HEIGHT * height), : round(_CAPTION_WIDTH * width)] = np.nan
+        planes = [plane]
+    geometry = DiskGeometry(((width - 1) / 2, (height - 1) / 2), np.eye(2) * (angular_radius(reference.time) / scale))
+    if not geometry.covers_disk((height, width)):
+        wide = 2 * geometry.radius
+        raise RejectedFile(f"not full disk: {width} x {height} pixels do not hold a Sun {wide:.0f} pixels wide.")
+    return [
+        Observation(
+            channel=name,
+            time=reference.time,
+            image=plane,
+            geometry=geometry,
+            exposure_time=np.nan,
+            quality=0,
+            saturation_level=SATURATION_COUNT,
+        )
+        for name, plane in zip(reference.channels, planes, strict=True)
+    ]

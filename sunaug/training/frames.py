@@ -1,0 +1,91 @@
+"""Training frames: the train months of a cube, scaled, in memory, with their conditions and sampling weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sunaug.cube import select_split
+from sunaug.errors import SunaugError
+from sunaug.flares import class_letters
+from sunaug.networks.stylegan2 import encode_flux
+from sunaug.scaling import IntensityScaling
+
+_RANGE_GAP = np.timedelta64(24, "h")
+
+
+@dataclass(frozen=True)
+class TrainingFrames:
+    """Frames to train on.
+
+    Attributes
+    ----------
+    images : Tensor, shape (n, channel, y, x)
+        Scaled intensities, float32.
+    fluxes : ndarray of float64, shape (n, n_conditions)
+        W m-2.
+    conditions : Tensor, shape (n, n_conditions)
+        Encoded fluxes.
+    weights : Tensor, shape (n,)
+        Sampling weights, float64, sum one.
+    time_ranges : list of [str, str]
+        The exact time ranges of the frames, half-open, ISO 8601 in UTC.
+    """
+
+    images: Tensor
+    fluxes: NDArray[np.float64]
+    conditions: Tensor
+    weights: Tensor
+    time_ranges: list[list[str]]
+
+
+def time_ranges(times: NDArray[np.datetime64]) -> list[list[str]]:
+    """Half-open ranges that hold `times` (ascending); a gap of more than a day starts a new one."""
+    seconds = times.astype("datetime64[s]")
+    breaks = np.flatnonzero(np.diff(seconds) > _RANGE_GAP) + 1
+    return [[f"{part[0]}Z", f"{part[-1] + np.timedelta64(1, 's')}Z"] for part in np.split(seconds, breaks)]
+
+
+def load_frames(
+    cube: xr.Dataset, scaling: IntensityScaling, conditions: tuple[str, ...], class_balance: float
+) -> TrainingFrames:
+    """Read the train months of a cube into memory.
+
+    Frames without the labels that the model is conditioned on are left out. A missing pixel takes the scaling's lowest
+    value.
+
+    Raises
+    ------
+    SunaugError
+        If no frame is left.
+    """
+    train = select_split(cube, "train")
+    fluxes = (
+        np.stack([train[name].values for name in conditions], axis=1)
+        if conditions
+        else np.empty((train.sizes["time"], 0))
+    )
+    known = np.isfinite(fluxes).all(axis=1)
+    if not known.any():
+        raise SunaugError(
+            f"{cube.encoding.get('source', 'the cube')}: no train frame has a known {' and '.join(conditions)}; ingest "
+            "it with --flares, or train with a recipe that has `conditions: []`."
+        )
+    train, fluxes = train.isel(time=np.flatnonzero(known)), fluxes[known]
+    scaled: Any = np.nan_to_num(scaling.scale(train["intensity"].values.astype(np.float32)), nan=-1.0)
+    letters = class_letters(train["forecast_flux"].values)
+    _, membership, counts = np.unique(letters, return_inverse=True, return_counts=True)
+    weights = counts[membership] ** -float(class_balance)
+    return TrainingFrames(
+        images=torch.from_numpy(scaled),
+        fluxes=fluxes,
+        conditions=torch.from_numpy(encode_flux(fluxes)),
+        weights=torch.from_numpy(weights / weights.sum()),
+        time_ranges=time_ranges(train["time"].values),
+    )

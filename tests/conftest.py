@@ -1,0 +1,14 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real SDO data: $SUNAUG_DATA, else ../shared/data beside the checkout."""
+    named = os.environ.get("SUNAUG_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real SDO data: SUNAUG_DATA is {'not set' if named is None else named}, and no ../shared/data")
+    return folder

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from sunaug.latent.activity import disk_mask, hot_emission, mean_intensity
+from sunaug.latent.steering import _pictures, fit_directions
+from tests.models import CHANNELS, SIZE, make_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+def test_hot_emission_looks_at_the_hot_channels_on_the_disk():
+    scaled = torch.full((3, 3, 64, 64), -1.0)
+    scaled[1, 0, 30:34, 30:34] = 1  # 171 Å only
+    scaled[2, 1:, 30:34, 30:34] = 1  # 131 and 94 Å
+    scaled[0, :, :3, :3] = 1  # a corner, far outside the disk
+    hot = hot_emission(scaled, CHANNELS, 28)
+    assert hot[0] == -1
+    assert hot[1] == -1
+    assert hot[2] > -0.1
+
+
+def test_disk_mask_has_the_disks_area():
+    assert disk_mask(256, 100).sum().item() == pytest.approx(3.14159 * 100**2, rel=0.005)
+
+
+def test_flare_direction_heats_without_brightening_the_whole_disk(bundle):
+    directions = fit_directions(bundle)
+    random = torch.Generator().manual_seed(7)
+    z = torch.randn(128, 8, generator=random)
+    condition = torch.zeros(128, 2)
+    w = bundle.generator.mapping(z, condition)
+    means = [
+        [
+            measure(_pictures(bundle, w + step * directions["flare"].float(), 0), CHANNELS, 7.0).mean()
+            for step in (-1, 1)
+        ]
+        for measure in (hot_emission, mean_intensity)
+    ]
+    hotter, brighter = (after - before for before, after in means)
+    assert hotter > 0
+    assert abs(brighter) < hotter
+    assert directions["components"].shape[1] == bundle.info.network.w_dim
+    assert directions["explained"].sum() == pytest.approx(1, abs=1e-6)
+    assert 0 <= directions["flare_calibration"] <= 3
+
+
+def test_directions_are_stored_with_the_bundle(bundle):
+    assert bundle.directions["flare"].shape == (8,)
+    assert bundle.info.network.size == SIZE

@@ -1,0 +1,91 @@
+"""Tiny cubes and bundles, made in a moment, that the tests of several rooms share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sunaug.bundle import Bundle, BundleInfo, load_bundle, write_bundle, write_directions
+from sunaug.cube import FrameStatus, create_cube, write_frames
+from sunaug.latent import fit_directions
+from sunaug.networks import Generator, StyleGAN2Config
+from sunaug.scaling import default_scaling
+
+CHANNELS = ["aia171", "aia131", "aia94"]
+SIZE = 16
+RECIPE = {
+    "images": 64,
+    "batch": 8,
+    "base_width": 64,
+    "max_width": 16,
+    "z_dim": 8,
+    "w_dim": 8,
+    "mapping_layers": 2,
+    "checkpoint_images": 32,
+    "sample_images": 32,
+}
+
+
+def make_cube(path: Path, months: tuple[int, ...] = (1, 8), frames: int = 24, size: int = SIZE) -> Path:
+    """A browse cube with `frames` frames 6 h apart in each month: a disk with one spot, brighter for flares."""
+    random = np.random.default_rng(0)
+    start = [np.datetime64(f"2012-{month:02d}-03", "ns") for month in months]
+    times = np.concatenate([day + np.arange(frames) * np.timedelta64(6, "h") for day in start])
+    radius = 7 / 16 * size
+    offset = np.arange(size) - (size - 1) / 2
+    disk = np.hypot(offset[:, None], offset) <= radius
+    forecast = 10 ** random.uniform(-6.5, -4, len(times))
+    images = np.where(disk, 80.0, 4.0) + random.normal(0, 4, (len(times), len(CHANNELS), size, size))
+    for image, flux in zip(images, forecast, strict=True):
+        y, x = random.integers(size // 4, 3 * size // 4, 2)
+        image[:, y - 1 : y + 2, x - 1 : x + 2] += 40 * (np.log10(flux) + 7)
+    create_cube(path, channels=CHANNELS, size=size, disk_radius=radius, intensity_scale="browse", times=times)
+    write_frames(
+        path,
+        0,
+        {
+            "intensity": np.clip(images, 0, 255).astype(np.float32),
+            "forecast_flux": forecast,
+            "nowcast_flux": forecast / 3,
+            "frame_status": np.full(len(times), FrameStatus.COMPLETE, np.int8),
+        },
+    )
+    return path
+
+
+def make_bundle(path: Path, *, conditions: tuple[str, ...] = ("nowcast_flux", "forecast_flux")) -> Bundle:
+    """An untrained bundle with fitted directions whose layers all have noise."""
+    torch.manual_seed(0)
+    config = StyleGAN2Config(
+        size=SIZE,
+        image_channels=3,
+        conditions=conditions,
+        base_width=64,
+        max_width=16,
+        z_dim=8,
+        w_dim=8,
+        mapping_layers=2,
+    )
+    generator = Generator(config)
+    for conv in generator.convs:
+        torch.nn.init.constant_(conv.noise_strength, 0.2)
+    info = BundleInfo(
+        name="tiny",
+        network=config,
+        channels=CHANNELS,
+        intensity_scale="browse",
+        disk_radius=7.0,
+        scaling=default_scaling(CHANNELS, "browse"),
+        recipe={},
+        training_ranges=[["2012-01-01T00:00:00Z", "2012-08-01T00:00:00Z"]],
+        training={"images": 0},
+    )
+    forecast = torch.logspace(-7, -3.5, 64, dtype=torch.float64)
+    fluxes = torch.stack([forecast / 3, forecast], dim=1)[:, : len(conditions)]
+    reference = {"fluxes": fluxes, "hot_emission": torch.linspace(-1, 1, 64)}
+    write_bundle(path, info, generator, reference, "# tiny\n")
+    if conditions:
+        write_directions(path, fit_directions(load_bundle(path)))
+    return load_bundle(path)

@@ -1,0 +1,46 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sunaug.networks.layers import EqualConv2d, EqualLinear, ModulatedConv2d, minibatch_stddev, upsample
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_modulated_convolution_is_the_papers(kernel, demodulate):
+    """Karras et al. 2020, equations 1 and 3, sample by sample with a kernel of its own."""
+    torch.manual_seed(0)
+    layer = ModulatedConv2d(5, 7, kernel, 4, demodulate=demodulate).double()
+    x, w = torch.randn(3, 5, 8, 8, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+    expected = []
+    for sample, style in zip(x, layer.affine(w), strict=True):
+        weight = layer.weight * layer.gain * style[None, :, None, None]
+        if demodulate:
+            weight = weight / torch.sqrt(weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8)
+        expected.append(F.conv2d(sample[None], weight, padding=kernel // 2)[0])
+    torch.testing.assert_close(layer(x, w), torch.stack(expected), rtol=1e-10, atol=1e-10)
+
+
+def test_equalised_layers_keep_unit_variance():
+    torch.manual_seed(0)
+    assert EqualLinear(512, 512)(torch.randn(256, 512)).std().item() == pytest.approx(1, abs=0.02)
+    assert EqualLinear(512, 512, lr_multiplier=0.01)(torch.randn(256, 512)).std().item() == pytest.approx(1, abs=0.02)
+    inner = EqualConv2d(64, 64, 3)(torch.randn(4, 64, 16, 16))[:, :, 1:-1, 1:-1]
+    assert inner.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_upsampling_is_the_binomial_filter():
+    """One pixel becomes the outer product of [1, 3, 3, 1] / 4 with itself."""
+    x = torch.zeros(1, 1, 5, 5)
+    x[0, 0, 2, 2] = 1
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+    torch.testing.assert_close(upsample(x)[0, 0, 3:7, 3:7], taps[:, None] * taps)
+
+
+def test_minibatch_stddev_sees_variety():
+    same = torch.randn(1, 3, 4, 4).expand(8, -1, -1, -1)
+    assert minibatch_stddev(same)[:, -1].max() < 1e-3
+    varied = minibatch_stddev(torch.randn(8, 3, 4, 4))
+    assert varied.shape == (8, 4, 4, 4)
+    assert varied[:, -1].min() > 0.3
+    assert minibatch_stddev(torch.randn(6, 3, 4, 4)).shape == (6, 4, 4, 4)

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+
+import sunaug
+from sunaug.cube import FrameStatus, open_cube
+from sunaug.errors import SunaugError, UsageError
+from sunaug.generate import Request, Sampler, generate_cube, tail_rows
+from tests.models import make_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr("sunaug.cube.store.MAX_SHARD_FRAMES", 20)
+
+
+def test_rare_samples_are_all_different_and_in_the_tail(bundle, tmp_path):
+    cube = open_cube(generate_cube(tmp_path / "r.zarr", bundle, Request(50, rare=True, min_class="M1.0")))
+    assert cube.sizes["sample"] == 50
+    assert (cube["forecast_flux"] >= 1e-5).all()
+    assert (cube["frame_status"] == FrameStatus.COMPLETE).all()
+    flat = cube["intensity"].values.reshape(50, -1)
+    assert len(np.unique(flat, axis=0)) == 50
+    assert cube.attrs["synthetic"]
+    assert cube.attrs["bundle_hash"] == bundle.hash
+    assert cube.attrs["training_ranges"] == bundle.info.training_ranges
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+def test_bits_do_not_depend_on_the_batch_size(bundle, tmp_path, small_shards, batch_size):
+    request = Request(50, rare=True, seed=5)
+    cube = open_cube(generate_cube(tmp_path / "r.zarr", bundle, request, batch_size=batch_size))
+    whole = sunaug.generate(bundle, 50, rare=True, seed=5)
+    for name in ("intensity", "forecast_flux", "nowcast_flux", "steering", "draw", "seed"):
+        np.testing.assert_array_equal(cube[name].values, whole[name].values)
+
+
+def test_one_sample_alone_is_made_again_from_what_the_cube_says(bundle):
+    cube = sunaug.generate(bundle, 40, rare=True, seed=9)
+    draw = int(cube["draw"][29])
+    again = Sampler(bundle, Request(1, rare=True, seed=int(cube["seed"][29]))).sample(draw, draw + 1)
+    np.testing.assert_array_equal(again["intensity"][0], cube["intensity"].values[29])
+
+
+def test_another_seed_gives_other_samples(bundle):
+    first, second = (sunaug.generate(bundle, 4, seed=seed)["intensity"].values for seed in (0, 1))
+    assert not np.isclose(first, second).all(axis=(1, 2, 3)).any()
+
+
+def test_a_stopped_run_is_completed_to_the_same_bits(bundle, tmp_path, small_shards):
+    request = Request(50, seed=3)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done):
+        if done > 30:
+            raise Killed
+
+    with pytest.raises(Killed):
+        generate_cube(tmp_path / "r.zarr", bundle, request, batch_size=10, report=kill)
+    halfway = open_cube(tmp_path / "r.zarr")["frame_status"].values
+    assert (halfway[:20] == FrameStatus.COMPLETE).all()
+    assert (halfway[20:] == FrameStatus.PENDING).all()
+    cube = open_cube(generate_cube(tmp_path / "r.zarr", bundle, request))
+    np.testing.assert_array_equal(cube["intensity"].values, sunaug.generate(bundle, 50, seed=3)["intensity"].values)
+
+
+def test_a_cube_of_another_request_is_left_alone(bundle, tmp_path):
+    generate_cube(tmp_path / "r.zarr", bundle, Request(8, seed=3))
+    with pytest.raises(SunaugError, match="made by another request"):
+        generate_cube(tmp_path / "r.zarr", bundle, Request(8, seed=4))
+
+
+def test_steering_moves_along_the_flare_direction(bundle):
+    plain, steered = (sunaug.generate(bundle, 8, steer=steps) for steps in (0.0, 2.0))
+    assert not np.allclose(plain["intensity"], steered["intensity"])
+    sampler = Sampler(bundle, Request(8, steer=2.0))
+    _, normal = sampler._draw(0)
+    z = torch.from_numpy(normal[: bundle.info.network.z_dim])[None].expand(8, -1)
+    from sunaug.networks.stylegan2 import encode_flux
+
+    condition = torch.from_numpy(
+        encode_flux(np.stack([steered["nowcast_flux"].values[0], steered["forecast_flux"].values[0]]))
+    )[None].expand(8, -1)
+    noise = torch.from_numpy(normal[bundle.info.network.z_dim :])[None].expand(8, -1)
+    with torch.inference_mode():
+        w = bundle.generator.mapping(z, condition) + 2.0 * bundle.directions["flare"]
+        image = bundle.info.scaling.unscale(bundle.generator.synthesize(w, noise))[0].clamp_min(0)
+    np.testing.assert_allclose(steered["intensity"].values[0], image.numpy(), rtol=1e-4, atol=1e-2)
+
+
+def test_without_rare_conditions_come_from_all_frames(bundle):
+    cube = sunaug.generate(bundle, 200)
+    assert (cube["forecast_flux"] < 1e-6).any()
+    assert (cube["forecast_flux"] > 1e-5).any()
+    assert (cube["steering"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"n": 0}, "--n 0: ask for at least one sample"),
+        ({"n": -3}, "--n -3"),
+        ({"n": 1, "seed": -1}, "--seed -1"),
+        ({"n": 1, "label": "hindcast"}, "choose forecast or nowcast"),
+        ({"n": 1, "min_class": "Z3"}, "'Z3' is not a GOES class"),
+    ],
+)
+def test_bad_requests(request_, message):
+    with pytest.raises(UsageError, match=message):
+        Request(**request_)
+
+
+def test_a_class_that_the_bundle_never_saw_is_refused(bundle):
+    with pytest.raises(
+        SunaugError, match=r"trained on no frame with forecast_flux of X50 or more \(its strongest is X3"
+    ):
+        tail_rows(bundle, Request(1, rare=True, min_class="X50"))
+
+
+def test_rare_needs_a_conditioned_bundle(tmp_path):
+    with pytest.raises(UsageError, match="conditioned on nothing"):
+        tail_rows(make_bundle(tmp_path / "u", conditions=()), Request(1, rare=True))
