@@ -12,7 +12,7 @@ _HOMES = {
     "open_cube": "sunaug.cube",
     "select_split": "sunaug.cube",
     "load_bundle": "sunaug.bundle",
-    "generate": "sunaug.generate",
+    "generate": "sunaug.generation",
 }
 
 __all__ = ["__version__", "generate", "load_bundle", "open_cube", "select_split"]

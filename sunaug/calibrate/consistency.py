@@ -131,7 +131,7 @@ def find_faulty(measures: FrameMeasures, times: NDArray[np.datetime64], channels
     report(blank, "blank: no channel shows anything on the disk.")
     if len(level) < LEAST_FRAMES or blank.all():
         return faulty
-    usual = np.nanmedian(np.where(blank[:, None], np.nan, level), axis=0)
+    usual = np.array([np.median(column[column > 0]) if (column > 0).any() else np.nan for column in level.T])
     report(~blank & (np.nan_to_num(level / usual) < DARK_LEVEL).all(axis=1), "blank: hardly anything is on the disk.")
 
     for index, name in enumerate(names):

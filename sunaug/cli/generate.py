@@ -24,7 +24,7 @@ def generate(
     """Make synthetic frames of the Sun and stream them into a cube."""
     from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
-    from sunaug.generate import FEW_FRAMES, Request, generate_cube, tail_rows
+    from sunaug.generation import FEW_FRAMES, Request, generate_cube, tail_rows
 
     request = Request(n=n, rare=rare, min_class=min_class, label=label, seed=seed, steer=steer)
     opened = load_bundle(bundle)

@@ -39,7 +39,7 @@ def _check_content(path: Path) -> None:
         start = file.read(32)
     if start.startswith((b"SIMPLE", b"\x1f\x8b")):
         return
-    text = re.sub(r"[^\x20-\x7e]+", " ", start.decode("latin-1")).strip()[:15]
+    text = re.sub(r"[^\x20-\x7e]+", " ", start.decode("latin-1")).strip()[:14]
     web_page = text.lower().startswith(("<!doc", "<html"))
     advice = "the archive answered with a web page; download it again" if web_page else "leave it out of the folder"
     raise RejectedFile(f'not a FITS file (starts with "{text}"): {advice}.')
@@ -63,7 +63,7 @@ def _image_hdu(path: Path) -> Iterator[Any]:
                     if unit.header.get("NAXIS", 0) == 2 and unit.header.get("XTENSION", "IMAGE").strip() == "IMAGE":
                         yield unit
                         return
-                raise RejectedFile("holds no image with two axes.")
+                raise RejectedFile("holds no image with two axes, or is cut off before it; download it again.")
     except RejectedFile:
         raise
     except Exception as error:  # astropy, zlib and the decompressors raise what they like on damaged bytes

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from make_data import disk_image
 
 from sunaug.calibrate.registration import overlap_weights, register
 from sunaug.sources import DiskGeometry
+from tests.make_data import disk_image
 
 
 def _geometry(centre, radius, roll=0.0):
@@ -43,7 +43,9 @@ def test_roll_turns_the_image_back():
     turned = np.rot90(upright, -1).copy()
     geometry = DiskGeometry((127.5, 127.5), np.array([[0.0, -90.0], [90.0, 0.0]]))
     frame, _ = register(turned, geometry, 64, 28.0)
-    np.testing.assert_allclose(frame, expected, atol=1.5)
+    # Points taken linearly soften the made-up limb, which is sharper than any telescope's.
+    np.testing.assert_allclose(frame, expected, atol=4)
+    assert np.abs(frame - expected).mean() < 0.1
 
 
 def test_missing_pixels_stay_missing_and_do_not_spread():

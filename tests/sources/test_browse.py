@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_data import disk_image, write_rgb
 from PIL import Image
 
 from sunaug.errors import UsageError
 from sunaug.sources import RejectedFile, browse, discover
+from tests.make_data import disk_image, write_rgb
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 import sunaug
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.errors import SunaugError, UsageError
-from sunaug.generate import Request, Sampler, generate_cube, tail_rows
+from sunaug.generation import Request, Sampler, generate_cube, tail_rows
 from tests.models import make_bundle
 
 

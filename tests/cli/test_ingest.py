@@ -1,0 +1,67 @@
+import subprocess
+import sys
+
+import pytest
+
+from tests.make_data import write_fits
+
+
+def _sunaug(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "sunaug", *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ingest")
+    for day in range(1, 4):
+        write_fits(folder / f"{day}.fits", time=f"2012-03-0{day}T00:00:00.00", seed=day)
+    (folder / "page.fits").write_text("<!DOCTYPE html>")
+    done = _sunaug("ingest", folder, "--out", folder / "cube.zarr", "--size", "32")
+    assert done.returncode == 0, done.stderr
+    return folder / "cube.zarr", done
+
+
+def test_ingest_says_what_it_did(cube):
+    path, done = cube
+    assert f"{path}: 3 frames (3 complete)" in done.stdout
+    assert "1 files left out" in done.stdout
+    assert "no flare catalogue given" in done.stdout
+
+
+def test_inspect_shows_and_draws(cube, tmp_path):
+    done = _sunaug("inspect", cube[0], "--picture", tmp_path / "sheet.png")
+    assert done.returncode == 0, done.stderr
+    assert "time 3, channel 1, y 32, x 32" in done.stdout
+    assert "unknown 3" in done.stdout
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "sentence"),
+    [
+        (lambda folder: folder / "none", 2, "no such file or folder"),
+        (lambda folder: folder, 2, "no image in this folder"),
+        (lambda folder: _write(folder, "text.fits", "just text"), 1, "not a FITS file"),
+        (lambda folder: _truncated(folder), 1, "truncated"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, make, code, sentence):
+    done = _sunaug("ingest", make(tmp_path), "--out", tmp_path / "out" / "cube.zarr")
+    assert done.returncode == code
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("sunaug: ")]
+    assert sentence in line
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out" / "cube.zarr").exists()
+
+
+def _write(folder, name, text):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def _truncated(folder):
+    path = write_fits(folder / "short.fits")
+    path.write_bytes(path.read_bytes()[:-5000])
+    return path
