@@ -1,7 +1,7 @@
-"""The main job on the bundled model, command by command: rare frames, a look at them, and what the flare direction does.
+"""The main job on the bundled model, command by command: rare frames, a look at them, what the flare direction does.
 
-Run by ``make demo``; leaves a synthetic cube and pictures in the folder given with ``--out``. Where real frames are at hand
-(the folder named by ``SUNAUG_DATA``, or ``../shared/data``), it also ingests twenty FITS files.
+Run by ``make demo``; leaves a synthetic cube and pictures in the folder given with ``--out``. Where real frames are at
+hand (the folder named by ``SUNAUG_DATA``, or ``../shared/data``), it also ingests twenty FITS files.
 """
 
 from __future__ import annotations

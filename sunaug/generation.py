@@ -126,7 +126,7 @@ class Sampler:
         self.generator = bundle.generator.to(self.device)
         self.steps = _flare_steps(bundle, request)
         self._rows = tail_rows(bundle, request)
-        self._log_flux = np.log10(np.maximum(bundle.reference["fluxes"].numpy(), np.finfo(np.float64).tiny))
+        self._fluxes = bundle.reference["fluxes"].numpy()
         names = bundle.info.network.conditions
         self._tail_column = names.index(f"{request.label}_flux") if request.rare else None
         direction = bundle.directions.get(FLARE)
@@ -135,15 +135,16 @@ class Sampler:
     def _draw(self, draw: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """The condition's fluxes (k,) and the standard normal numbers (latent, then noise) of one draw."""
         random = np.random.Generator(np.random.Philox(key=self.request.seed, counter=[0, 0, 0, draw]))
-        log_flux = self._log_flux[self._rows[random.integers(len(self._rows))]].copy()
-        log_flux += FLUX_JITTER_DEX * random.standard_normal(len(log_flux)) * (log_flux > -300)
+        flux = self._fluxes[self._rows[random.integers(len(self._rows))]]
+        flux = flux * 10 ** (FLUX_JITTER_DEX * random.standard_normal(len(flux)))
         if self._tail_column is not None:
             # Reflected at the border of the tail, so that smoothing leaves every condition in it.
-            border = np.log10(parse_goes_class(self.request.min_class))
-            log_flux[self._tail_column] = border + abs(log_flux[self._tail_column] - border)
+            border = parse_goes_class(self.request.min_class)
+            drawn = flux[self._tail_column]
+            flux[self._tail_column] = drawn if drawn >= border else border**2 / drawn
         config = self.bundle.info.network
         normal = random.standard_normal(config.z_dim + self.generator.noise_size, dtype=np.float32)
-        return np.where(log_flux > -300, 10**log_flux, 0.0), normal
+        return flux, normal
 
     def sample(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         """Make the draws from `start` up to `stop`.
