@@ -10,7 +10,6 @@ frames are read anew, the rest are kept.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -19,31 +18,28 @@ import time as clock
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import dask
-import dask.callbacks
 import numpy as np
 import zarr
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from sunaug.calibrate.consistency import FrameMeasures, find_faulty, measure_frames
-from sunaug.calibrate.degradation import correct_degradation, degradation_factor, read_degradation
-from sunaug.calibrate.exposure import per_second
-from sunaug.calibrate.quality import check_quality
-from sunaug.calibrate.registration import register
-from sunaug.calibrate.saturation import saturated_fraction
+from pipelines.rejections import Rejection, read_rejections, rejections_path, time_text, write_rejections
+from pipelines.tasks import check_scheduler, run_tasks
+from sunaug.calibrate.chain import Calibration, calibrate
+from sunaug.calibrate.consistency import FrameMeasures, consistency_step, find_faulty, measure_frames
+from sunaug.calibrate.degradation import read_degradation
 from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
 from sunaug.cube.schema import DISK_RADIUS_FRACTION, OBSERVED_VARIABLES
 from sunaug.errors import SunaugError, UsageError
 from sunaug.flares import forecast_flux, nowcast_flux, read_catalogue, read_xrs
 from sunaug.lexicon import CHANNELS, channel_names
-from sunaug.sources import FileReference, Observation, RejectedFile, discover, source
+from sunaug.sources import FileReference, RejectedFile, discover, source
 
-__all__ = ["IngestResult", "Rejection", "ingest"]
+__all__ = ["IngestResult", "ingest"]
 
 FRAME_TOLERANCE = np.timedelta64(60, "s")
 """Files of different channels within this time are one frame; AIA takes its channels in turn within 12 s, browse
@@ -51,44 +47,6 @@ archives within a minute."""
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, the files or frames done so far, and their number."""
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A file that is not in the cube: its path, its time (ISO, empty if unknown) and the reason."""
-
-    file: str
-    time: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What is done to each image between file and cube."""
-
-    size: int
-    disk_radius: float
-    lenient_quality: bool = False
-    degradation: Path | None = None
-
-    def steps(self, intensity_scale: str) -> list[dict[str, Any]]:
-        """The processing steps with their parameters, as they are written into the cube's attributes."""
-        physical: list[dict[str, Any]] = [
-            {"step": "quality", "accepted": "no fatal bit" if self.lenient_quality else "QUALITY == 0"},
-            {"step": "saturation", "measured_on": "raw counts"},
-            {"step": "exposure", "divided_by": "EXPTIME"},
-        ]
-        if self.degradation is not None:
-            physical.append({"step": "degradation", "divided_by": "table", "tables": self.degradation.name})
-        registration = {
-            "step": "registration",
-            "method": "mean over each pixel's footprint, one resampling",
-            "size": self.size,
-            "disk_radius": self.disk_radius,
-        }
-        return [*(physical if intensity_scale == "physical" else []), registration]
 
 
 @dataclass(frozen=True)
@@ -127,17 +85,13 @@ class _Frame:
         return [name for file in self.files for name in file.channels]
 
 
-def _text(time: np.datetime64 | None) -> str:
-    return "" if time is None else str(time.astype("datetime64[ms]"))
-
-
 def _refer(path: Path, kind: str, channels: tuple[str, ...] | None) -> FileReference | Rejection:
     try:
         if not kind:
             raise RejectedFile(f"files of the kind {path.suffix or 'without ending'!r} are not read.")
         return source(kind).refer(path, channels)
     except RejectedFile as error:
-        return Rejection(str(path), _text(error.time), error.reason)
+        return Rejection(str(path), time_text(error.time), error.reason)
     except OSError as error:
         return Rejection(str(path), "", f"not readable ({error.strerror}).")
 
@@ -150,7 +104,7 @@ def _group(references: Iterable[FileReference], channels: Sequence[str]) -> tupl
         strange = [name for name in file.channels if name not in channels]
         if strange:
             reason = f"its channel {', '.join(strange)} is not among those of the cube ({', '.join(channels)})."
-            rejected.append(Rejection(str(file.path), _text(file.time), reason))
+            rejected.append(Rejection(str(file.path), time_text(file.time), reason))
             continue
         last = frames[-1] if frames else None
         if last is None or file.time - last.time > FRAME_TOLERANCE:
@@ -161,42 +115,10 @@ def _group(references: Iterable[FileReference], channels: Sequence[str]) -> tupl
             last.files.append(file)
         elif twin.time == file.time or last.time == file.time:
             reason = f"the same channel and time as {twin.path.name}, which is used."
-            rejected.append(Rejection(str(file.path), _text(file.time), reason))
+            rejected.append(Rejection(str(file.path), time_text(file.time), reason))
         else:
             frames.append(_Frame(file.time, [file]))
     return frames, rejected
-
-
-def calibrate(
-    observation: Observation, plan: Calibration, intensity_scale: str
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """One observation as a frame's channel: the image (y, x) and what the cube keeps beside it.
-
-    Raises
-    ------
-    RejectedFile
-        If a step cannot be done: QUALITY, no exposure time, outside the degradation table.
-    """
-    physical = intensity_scale == "physical"
-    if physical:
-        check_quality(observation.quality, lenient=plan.lenient_quality)
-    image = observation.image
-    saturated = saturated_fraction(image, observation.saturation_level)
-    if physical and not CHANNELS[observation.channel].signed:
-        image = per_second(image, observation.exposure_time)
-        if plan.degradation is not None:
-            factor = degradation_factor(plan.degradation, observation.channel, observation.time)
-            image = correct_degradation(image, factor)
-    frame, area = register(image, observation.geometry, plan.size, plan.disk_radius)
-    if np.isnan(frame).all():
-        raise RejectedFile("no valid pixel is left on the frame.")
-    return frame, {
-        "exposure_time": observation.exposure_time,
-        "quality": observation.quality,
-        "saturated_fraction": saturated,
-        "pixel_area": area,
-        "observed_at": observation.time.astype("datetime64[ns]").astype(np.int64),
-    }
 
 
 def _write_shard(
@@ -221,7 +143,7 @@ def _write_shard(
                         (one.channel, *calibrate(one, plan, origin.INTENSITY_SCALE)) for one in origin.read(file)
                     ]
             except (RejectedFile, OSError) as error:
-                rejected.append(Rejection(str(file.path), _text(file.time), str(error)))
+                rejected.append(Rejection(str(file.path), time_text(file.time), str(error)))
                 calibrated = []
             for name, image, facts in calibrated:
                 column = channels.index(name)
@@ -235,73 +157,6 @@ def _write_shard(
             values["frame_status"][row] = FrameStatus.COMPLETE if filled.all() else FrameStatus.PARTIAL
     write_frames(cube, start, values)
     return rejected
-
-
-class _Progress(dask.callbacks.Callback):
-    """Reports each finished task of a local Dask run."""
-
-    def __init__(self, report: Callable[[int], None], weights: dict[str, int]):
-        super().__init__(posttask=self._finished)
-        self._report, self._weights, self._done = report, weights, 0
-
-    def _finished(self, key: Any, result: Any, graph: Any, state: Any, worker: Any) -> None:
-        self._done += self._weights.get(str(key), 0)
-        self._report(self._done)
-
-
-def _run(
-    work: Callable[..., Item],
-    tasks: Sequence[tuple[Any, ...]],
-    weights: Sequence[int],
-    *,
-    workers: int | None,
-    scheduler: str | None,
-    report: Callable[[int], None],
-) -> list[Item]:
-    """Run `work` on each tuple of arguments, on local threads or on a distributed scheduler; results in order."""
-    if not tasks:
-        return []
-    report(0)
-    if scheduler is None or "://" not in scheduler:
-        names = [f"{work.__name__}-{number}" for number in range(len(tasks))]
-        delayed = [
-            dask.delayed(work, pure=False, traverse=False)(*task, dask_key_name=name)
-            for name, task in zip(names, tasks, strict=True)
-        ]
-        with _Progress(report, dict(zip(names, weights, strict=True))):
-            return list(dask.compute(*delayed, scheduler=scheduler or "threads", num_workers=workers))
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise UsageError("a scheduler address needs Dask's distributed: pip install 'sunaug[cluster]'.") from None
-    try:
-        client = Client(scheduler, timeout="10s")
-    except OSError as error:
-        raise SunaugError(f"{scheduler}: no Dask scheduler answers there ({error}); start one first.") from None
-    with client:
-        futures = [client.submit(work, *task, pure=False) for task in tasks]
-        cost = dict(zip((future.key for future in futures), weights, strict=True))
-        done = 0
-        for future in as_completed(futures):
-            done += cost[future.key]
-            report(done)
-        return list(client.gather(futures))
-
-
-def _write_rejected(path: Path, rejected: Iterable[Rejection]) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, fieldnames=["file", "time", "reason"], lineterminator="\n")
-        table.writeheader()
-        table.writerows(asdict(one) for one in sorted(set(rejected), key=lambda one: (one.time, one.file)))
-    part.replace(path)
-
-
-def _read_rejected(path: Path) -> list[Rejection]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Rejection(row["file"], row["time"], row["reason"]) for row in csv.DictReader(file)]
 
 
 def _fingerprint(files: Sequence[tuple[Path, str]], settings: dict[str, Any]) -> str:
@@ -379,14 +234,13 @@ def ingest(
     began = clock.monotonic()
     tell = report or (lambda what, done, total: None)
     cube = Path(out)
-    rejected_csv = cube.with_name(f"{cube.name.removesuffix('.zarr')}.rejected.csv")
+    rejected_csv = rejections_path(cube)
     if size < 8:
         raise UsageError(f"a frame of {size} pixels holds no Sun; choose a size of 8 or more.")
     radius = DISK_RADIUS_FRACTION * size if disk_radius is None else float(disk_radius)
     if not 0 < radius <= size / 2:
         raise UsageError(f"a disk radius of {radius:g} does not fit a frame of {size} pixels; at most {size / 2:g}.")
-    if scheduler is not None and "://" not in scheduler and scheduler not in ("threads", "processes", "synchronous"):
-        raise UsageError(f"unknown scheduler {scheduler!r}: give an address (tcp://host:8786), threads or processes.")
+    check_scheduler(scheduler)
     wanted = channel_names(channels) if channels else None
     catalogue = read_catalogue(flares) if flares else None
     series = read_xrs(xrs) if xrs else None
@@ -436,7 +290,7 @@ def ingest(
     else:
         cube.parent.mkdir(parents=True, exist_ok=True)
         attrs = {
-            "processing": plan.steps(scale),
+            "processing": [*plan.steps(scale), consistency_step()],
             "label_sources": {
                 "forecast_flux": catalogue.source if catalogue else "none",
                 "nowcast_flux": series.source if series else catalogue.source if catalogue else "none",
@@ -459,7 +313,7 @@ def ingest(
             rejected += _fill(cube, group, frames, names, plan, rejected_csv, rejected, notes, workers, scheduler, tell)
         else:
             notes.append("the cube was finished already; nothing was read again")
-            rejected = _read_rejected(rejected_csv) or rejected
+            rejected = read_rejections(rejected_csv) or rejected
         status = np.asarray(_array(group, "frame_status")[:])
         if not np.isin(status, [FrameStatus.COMPLETE, FrameStatus.PARTIAL]).any():
             raise SunaugError(_nothing_usable(rejected, len(files)))
@@ -469,7 +323,7 @@ def ingest(
             shutil.rmtree(cube, ignore_errors=True)
             rejected_csv.unlink(missing_ok=True)
         raise
-    _write_rejected(rejected_csv, rejected)
+    write_rejections(rejected_csv, rejected)
     counts = Counter(FrameStatus(int(one)).name.lower() for one in status)
     gone = len({one.file for one in rejected})
     return IngestResult(
@@ -524,7 +378,7 @@ def _fill(
     """Write the shards that are pending, then find the faulty frames; what was rejected on the way."""
     ranges = shard_ranges(open_cube(cube))
     status = np.asarray(_array(group, "frame_status")[:])
-    earlier = _read_rejected(rejected_csv)
+    earlier = read_rejections(rejected_csv)
     explained = {one.file for one in earlier}
 
     def files_of(start: int, stop: int) -> set[str]:
@@ -543,7 +397,7 @@ def _fill(
         notes.append(f"{len(ranges) - len(pending)} of {len(ranges)} shards were kept from an earlier run")
     sizes = [sum(len(frame.files) for frame in frames[start:stop]) for start, stop in pending]
     workers = workers or os.cpu_count()
-    for batch in _run(
+    for batch in run_tasks(
         _write_shard,
         [(cube, start, list(frames[start:stop]), list(channels), plan) for start, stop in pending],
         sizes,
@@ -552,10 +406,10 @@ def _fill(
         report=lambda done: tell("reading files", done, sum(sizes)),
     ):
         found += batch
-    _write_rejected(rejected_csv, [*rejected, *found])
+    write_rejections(rejected_csv, [*rejected, *found])
 
     measures = FrameMeasures.join(
-        _run(
+        run_tasks(
             _measure_shard,
             [(cube, start, stop, plan.disk_radius) for start, stop in ranges],
             [stop - start for start, stop in ranges],
@@ -571,13 +425,13 @@ def _fill(
     faulty = {usable[place]: reason for place, reason in find_faulty(chosen, times, channels).items()}
     named = {one.file for one in found}
     found += [
-        Rejection(str(file.path), _text(file.time), reason)
+        Rejection(str(file.path), time_text(file.time), reason)
         for number, reason in faulty.items()
         for file in frames[number].files
         if str(file.path) not in named
     ]
     # The reasons first, as above.
-    _write_rejected(rejected_csv, [*rejected, *found])
+    write_rejections(rejected_csv, [*rejected, *found])
     empty = np.full((1, len(channels), plan.size, plan.size), np.nan, dtype=np.float32)
     for start, stop in ranges:
         for number in sorted(faulty.keys() & set(range(start, stop))):

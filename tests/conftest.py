@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+# Tiny networks and frames run faster on one thread than on several; the commands that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from scipy.stats import rankdata
 from sunaug.calibrate.registration import mean_over_footprints, overlap_weights
 from sunaug.lexicon import CHANNELS
 
-__all__ = ["FrameMeasures", "find_faulty", "measure_frames"]
+__all__ = ["FrameMeasures", "consistency_step", "find_faulty", "measure_frames"]
 
 GRID = 56
 """Width of the coarse grid: active regions stay apart, JPEG blocks and noise average out."""
@@ -48,6 +49,18 @@ CORRELATION_DEVIATIONS = 7.0
 NEIGHBOUR_HOURS = 8
 NEIGHBOUR_FRAMES = 3
 NEIGHBOUR_CORRELATION = 0.4
+
+
+def consistency_step() -> dict[str, Any]:
+    """The check and its limits, as they are written into a cube's attributes."""
+    return {
+        "step": "consistency",
+        "rejects": "blank, incomplete, disagreeing or misplaced frames",
+        "correlation_loss": CORRELATION_LOSS,
+        "level_limit": LEVEL_LIMIT,
+        "dark_share": DARK_SHARE,
+        "neighbour_correlation": NEIGHBOUR_CORRELATION,
+    }
 
 
 @dataclass(frozen=True)

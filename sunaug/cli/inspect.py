@@ -14,16 +14,17 @@ _PANELS = 12
 
 
 def inspect(
-    path: Path = typer.Argument(..., help="A cube, a synthetic cube, or a bundle."),
+    path: Path = typer.Argument(..., help="A cube, a synthetic cube, a bundle, or the name of a bundled one."),
     picture: Path | None = typer.Option(None, "--picture", help="Also write a contact sheet (PNG) of the cube."),
 ) -> None:
     """Show what is in a cube or a bundle."""
+    from sunaug.bundle import bundled_names
     from sunaug.errors import UsageError
 
-    if (path / "bundle.json").exists():
+    if (path / "bundle.json").exists() or (not path.exists() and str(path) in bundled_names()):
         if picture:
             raise UsageError(f"{path}: a bundle holds no frames to draw; make some with `sunaug generate`.")
-        lines = _bundle_lines(path)
+        lines = _bundle_lines(str(path))
     else:
         from sunaug.cube import open_cube
 
@@ -74,40 +75,30 @@ def _cube_lines(path: Path, cube: xr.Dataset) -> list[tuple[str, str]]:
     return lines
 
 
-def _bundle_lines(path: Path) -> list[tuple[str, str]]:
-    import json
+def _bundle_lines(name: str) -> list[tuple[str, str]]:
+    from sunaug.bundle import load_bundle
 
-    from sunaug.errors import SunaugError
-
-    try:
-        content = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SunaugError(f"{path / 'bundle.json'}: not JSON ({error}); get the bundle again.") from None
-    wanted = (
-        "name",
-        "architecture",
-        "channels",
-        "intensity_scale",
-        "disk_radius",
-        "training_ranges",
-        "metrics",
-        "licence",
-        "sunaug_version",
-    )
-    lines = [("bundle", str(path))]
-    for name in wanted:
-        value = content.get(name)
-        if value in (None, {}, []):
-            continue
-        if name == "training_ranges":
-            value = f"{len(value)} ranges, {value[0][0]} to {value[-1][-1]}"
-        elif isinstance(value, dict):
-            value = ", ".join(f"{key} {one}" for key, one in value.items())
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        lines.append((name.replace("_", " "), str(value)))
-    lines.append(("on disk", _size_on_disk(path)))
+    bundle = load_bundle(name)
+    info, directions = bundle.info, bundle.directions
+    parameters = sum(parameter.numel() for parameter in bundle.generator.parameters())
+    lines = [
+        ("bundle", f"{info.name} in {bundle.path}"),
+        ("architecture", f"{info.architecture}, {parameters:,} parameters in the generator"),
+        ("frames", f"{info.network.size} x {info.network.size}, {', '.join(info.channels)}, {info.intensity_scale}"),
+        ("conditions", ", ".join(info.network.conditions) or "none"),
+        ("trained on", f"{info.training_ranges[0][0]} to {info.training_ranges[-1][-1]}, {_described(info.training)}"),
+        ("directions", f"{len(directions['components'])} components, flare" if directions else "not fitted yet"),
+    ]
+    lines += [(key.replace("_", " "), _described(value)) for key, value in info.metrics.items()]
+    lines.append(("hash", bundle.hash))
+    lines.append(("on disk", f"{_size_on_disk(bundle.path)}, licence {info.licence}, sunaug {info.sunaug_version}"))
     return lines
+
+
+def _described(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one}" for key, one in value.items() if not isinstance(one, dict))
+    return str(value)
 
 
 def _draw(path: Path, cube: xr.Dataset, picture: Path) -> None:

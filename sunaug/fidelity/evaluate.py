@@ -358,7 +358,7 @@ def _leaks(training_ranges: Any, validation: xr.Dataset) -> list[str]:
     seen = np.zeros(len(times), dtype=bool)
     for start, end in training_ranges:
         begin, finish = (pd.to_datetime(moment, utc=True).tz_localize(None) for moment in (start, end))
-        seen |= np.asarray((times >= begin) & (times <= finish))
+        seen |= np.asarray((times >= begin) & (times < finish))
     if not seen.any():
         return []
     return [

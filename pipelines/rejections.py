@@ -1,0 +1,49 @@
+"""What an ingest could not use, and why: the table beside the cube."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["Rejection", "read_rejections", "rejections_path", "time_text", "write_rejections"]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A file that is not in the cube: its path, its time (ISO, empty if unknown) and the reason."""
+
+    file: str
+    time: str
+    reason: str
+
+
+def rejections_path(cube: Path) -> Path:
+    """Where the table of a cube is: ``sdo2012.rejected.csv`` beside ``sdo2012.zarr``."""
+    return cube.with_name(f"{cube.name.removesuffix('.zarr')}.rejected.csv")
+
+
+def time_text(time: np.datetime64 | None) -> str:
+    """A time for the table, in ISO 8601 to the millisecond; empty where it is unknown."""
+    return "" if time is None else str(time.astype("datetime64[ms]"))
+
+
+def write_rejections(path: Path, rejected: Iterable[Rejection]) -> None:
+    """Write the table, each rejection once, in order of time; the old one stands until the new one is whole."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, fieldnames=["file", "time", "reason"], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(one) for one in sorted(set(rejected), key=lambda one: (one.time, one.file)))
+    part.replace(path)
+
+
+def read_rejections(path: Path) -> list[Rejection]:
+    """Read the table; empty where there is none."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Rejection(row["file"], row["time"], row["reason"]) for row in csv.DictReader(file)]
