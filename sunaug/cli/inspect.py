@@ -118,8 +118,9 @@ def _draw(path: Path, cube: xr.Dataset, picture: Path) -> None:
     for number in usable[np.unique(np.linspace(0, len(usable) - 1, _PANELS).round().astype(int))]:
         frame = cube.isel({"sample" if synthetic else "time": number})
         moment = f"sample {number}" if synthetic else str(frame["time"].values.astype("datetime64[m]"))
-        label = format_goes_class(float(frame["forecast_flux"]))
-        panels.append((f"{moment}  {label}", frame["intensity"].values))
+        flux = float(frame["forecast_flux"])
+        label = "" if np.isnan(flux) else f"  24 h: {format_goes_class(flux)}"
+        panels.append((moment + label, frame["intensity"].values))
     contact_sheet(
         picture,
         panels,

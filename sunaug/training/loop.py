@@ -100,6 +100,14 @@ def _rate_factor(progress: float, decay: float) -> float:
     return 1 - 0.9 * _ramp(progress, 1 - decay, 1) if decay else 1.0
 
 
+def _penalty_weight(progress: float, recipe: Recipe) -> float:
+    """Gamma of the gradient penalty: from its start to its end by equal factors."""
+    if recipe.r1_gamma == 0 or recipe.r1_gamma_end == 0:
+        return recipe.r1_gamma if progress < recipe.r1_decay[1] else recipe.r1_gamma_end
+    share = _ramp(progress, *recipe.r1_decay)
+    return recipe.r1_gamma ** (1 - share) * recipe.r1_gamma_end**share
+
+
 class _LogFile:
     """The run's log.csv; on resuming, rows after the checkpoint are dropped before new ones are added."""
 
@@ -210,13 +218,14 @@ def train(
     if saved:
         _checked(recipe, saved["recipe"])
 
+    scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
+    frames = load_frames(cube, scaling, recipe.conditions, recipe.class_balance)
+
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     fabric.launch()
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
-    scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
-    frames = load_frames(cube, scaling, recipe.conditions, recipe.class_balance)
     bank = frames.images.to(fabric.device)
     config = StyleGAN2Config(
         size=size,
@@ -270,7 +279,8 @@ def train(
 
         # Discriminator, with the penalty every `penalty_interval` steps (lazy regularisation, Karras et al. 2020, 3.1).
         raw_d.requires_grad_(True)
-        penalised = recipe.r1_gamma > 0 and state.steps % recipe.penalty_interval == 0
+        gamma = _penalty_weight(progress, recipe)
+        penalised = gamma > 0 and state.steps % recipe.penalty_interval == 0
         shown_fake = fake.detach()
         if penalised:
             real.requires_grad_(True)
@@ -284,7 +294,7 @@ def train(
             r1 = penalty.item()
             if recipe.r2:
                 penalty = penalty + gradient_penalty(scores_fake, shown_fake)
-            total = total + recipe.r1_gamma / 2 * recipe.penalty_interval * penalty
+            total = total + gamma / 2 * recipe.penalty_interval * penalty
         optimizer_d.zero_grad(set_to_none=True)
         fabric.backward(total)
         optimizer_d.step()

@@ -39,8 +39,11 @@ class Recipe(BaseModel):
         Adam's moments.
     rate_decay : float
         Share of the training at its end over which both rates fall linearly to a tenth.
-    r1_gamma : float
-        Weight of the gradient penalty on real images (gamma / 2 |grad D|^2).
+    r1_gamma, r1_gamma_end : float
+        Weight of the gradient penalty on real images (gamma / 2 |grad D|^2) at the start and at the end. A strong one
+        keeps the discriminator from winning before the generator makes disks; later it would keep it from seeing detail.
+    r1_decay : tuple of float
+        Shares of the training between which gamma goes from the one to the other, by equal factors.
     r2 : bool
         Penalise the gradient on fakes too.
     penalty_interval : int
@@ -82,6 +85,8 @@ class Recipe(BaseModel):
     betas: tuple[float, float] = (0.0, 0.99)
     rate_decay: float = Field(0.3, ge=0, le=1)
     r1_gamma: float = Field(2.0, ge=0)
+    r1_gamma_end: float = Field(2.0, ge=0)
+    r1_decay: tuple[float, float] = (0.3, 0.6)
     r2: bool = False
     penalty_interval: int = Field(4, ge=1)
     augment: tuple[str, ...] = ("translation", "cutout")

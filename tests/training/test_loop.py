@@ -6,7 +6,7 @@ import torch
 from sunaug.cube import open_cube
 from sunaug.errors import UsageError
 from sunaug.training.checkpoint import checkpoint_paths, load_checkpoint
-from sunaug.training.loop import _mirror, _ramp, _rate_factor, train
+from sunaug.training.loop import _mirror, _penalty_weight, _ramp, _rate_factor, train
 from sunaug.training.recipe import Recipe
 from tests.models import RECIPE, make_cube
 
@@ -87,6 +87,12 @@ def test_frames_that_cannot_be_trained_on_are_refused(tmp_path):
 def test_schedules():
     assert [_ramp(x, 0.2, 0.4) for x in (0.1, 0.3, 0.9)] == pytest.approx([0, 0.5, 1])
     assert [_rate_factor(x, 0.5) for x in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([1, 1, 0.55, 0.1])
+
+
+def test_penalty_falls_by_equal_factors():
+    recipe = Recipe(r1_gamma=4.0, r1_gamma_end=0.25, r1_decay=(0.2, 0.6))
+    assert [_penalty_weight(x, recipe) for x in (0.1, 0.2, 0.4, 0.6, 1.0)] == pytest.approx([4, 4, 1, 0.25, 0.25])
+    assert _penalty_weight(0.5, Recipe(r1_gamma=0.0, r1_gamma_end=0.0)) == 0
 
 
 def test_mirror_flips_whole_images():
