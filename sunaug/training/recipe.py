@@ -41,7 +41,7 @@ class Recipe(BaseModel):
         Share of the training at its end over which both rates fall linearly to a tenth.
     r1_gamma, r1_gamma_end : float
         Weight of the gradient penalty on real images (gamma / 2 |grad D|^2) at the start and at the end. A strong one
-        keeps the discriminator from winning before the generator makes disks; later it would keep it from seeing detail.
+        keeps the discriminator from winning before the generator makes disks; later it would hide detail from it.
     r1_decay : tuple of float
         Shares of the training between which gamma goes from the one to the other, by equal factors.
     r2 : bool
