@@ -234,7 +234,6 @@ def ingest(
     began = clock.monotonic()
     tell = report or (lambda what, done, total: None)
     cube = Path(out)
-    rejected_csv = rejections_path(cube)
     if size < 8:
         raise UsageError(f"a frame of {size} pixels holds no Sun; choose a size of 8 or more.")
     radius = DISK_RADIUS_FRACTION * size if disk_radius is None else float(disk_radius)
@@ -302,33 +301,34 @@ def ingest(
         create_cube(
             cube, channels=names, size=size, disk_radius=radius, intensity_scale=scale, times=times, attrs=attrs
         )
+    job = _Job(cube, frames, names, plan, rejected, workers, scheduler, tell)
     try:
-        group = zarr.open_group(cube, mode="r+")
         # Labels first: nothing but the frames themselves may be missing from a cube that was stopped.
         for name, values in _labels(times, catalogue, series).items():
-            _array(group, name)[:] = values
+            _array(job.group, name)[:] = values
         if catalogue is None:
             notes.append("no flare catalogue given, so the forecast labels are unknown (--flares adds them)")
-        if not group.attrs.get("ingest_finished"):
-            rejected += _fill(cube, group, frames, names, plan, rejected_csv, rejected, notes, workers, scheduler, tell)
-        else:
+        if job.group.attrs.get("ingest_finished"):
             notes.append("the cube was finished already; nothing was read again")
-            rejected = read_rejections(rejected_csv) or rejected
-        status = np.asarray(_array(group, "frame_status")[:])
+            rejected = read_rejections(job.table) or rejected
+        else:
+            found, kept = job.write_shards()
+            if kept:
+                notes.append(f"{kept} of {len(job.ranges)} shards were kept from an earlier run")
+            rejected += job.reject_faulty(found)
+        status = job.status
         if not np.isin(status, [FrameStatus.COMPLETE, FrameStatus.PARTIAL]).any():
             raise SunaugError(_nothing_usable(rejected, len(files)))
-        group.attrs["ingest_finished"] = True
+        job.group.attrs["ingest_finished"] = True
     except SunaugError:
         if not resumed:
             shutil.rmtree(cube, ignore_errors=True)
-            rejected_csv.unlink(missing_ok=True)
+            job.table.unlink(missing_ok=True)
         raise
-    write_rejections(rejected_csv, rejected)
+    write_rejections(job.table, rejected)
     counts = Counter(FrameStatus(int(one)).name.lower() for one in status)
     gone = len({one.file for one in rejected})
-    return IngestResult(
-        cube, dict(counts), len(files) - gone, gone, rejected_csv, clock.monotonic() - began, tuple(notes)
-    )
+    return IngestResult(cube, dict(counts), len(files) - gone, gone, job.table, clock.monotonic() - began, tuple(notes))
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -362,80 +362,93 @@ def _labels(times: NDArray[np.datetime64], catalogue: Any, series: Any) -> dict[
     return labels
 
 
-def _fill(
-    cube: Path,
-    group: zarr.Group,
-    frames: Sequence[_Frame],
-    channels: Sequence[str],
-    plan: Calibration,
-    rejected_csv: Path,
-    rejected: Sequence[Rejection],
-    notes: list[str],
-    workers: int | None,
-    scheduler: str | None,
-    tell: Report,
-) -> list[Rejection]:
-    """Write the shards that are pending, then find the faulty frames; what was rejected on the way."""
-    ranges = shard_ranges(open_cube(cube))
-    status = np.asarray(_array(group, "frame_status")[:])
-    earlier = read_rejections(rejected_csv)
-    explained = {one.file for one in earlier}
+@dataclass
+class _Job:
+    """The filling of one cube: what is to be written, and what runs it."""
 
-    def files_of(start: int, stop: int) -> set[str]:
-        return {str(file.path) for frame in frames[start:stop] for file in frame.files}
+    cube: Path
+    frames: list[_Frame]
+    channels: list[str]
+    plan: Calibration
+    rejected: list[Rejection]
+    """Files that were left out before any pixel was read."""
+    workers: int | None
+    scheduler: str | None
+    tell: Report
 
-    def is_pending(start: int, stop: int) -> bool:
-        # A shard may have been written and its reasons not: frames left out without one are read again.
-        spoiled = np.flatnonzero(status[start:stop] != FrameStatus.COMPLETE) + start
-        unexplained = any(files_of(number, number + 1).isdisjoint(explained) for number in spoiled.tolist())
-        return bool((status[start:stop] == FrameStatus.PENDING).any()) or unexplained
+    def __post_init__(self) -> None:
+        self.group = zarr.open_group(self.cube, mode="r+")
+        self.ranges = shard_ranges(open_cube(self.cube))
+        self.table = rejections_path(self.cube)
 
-    pending = [span for span in ranges if is_pending(*span)]
-    kept = {file for span in ranges if span not in pending for file in files_of(*span)}
-    found = [one for one in earlier if one.file in kept]
-    if len(pending) < len(ranges):
-        notes.append(f"{len(ranges) - len(pending)} of {len(ranges)} shards were kept from an earlier run")
-    sizes = [sum(len(frame.files) for frame in frames[start:stop]) for start, stop in pending]
-    workers = workers or os.cpu_count()
-    for batch in run_tasks(
-        _write_shard,
-        [(cube, start, list(frames[start:stop]), list(channels), plan) for start, stop in pending],
-        sizes,
-        workers=workers,
-        scheduler=scheduler,
-        report=lambda done: tell("reading files", done, sum(sizes)),
-    ):
-        found += batch
-    write_rejections(rejected_csv, [*rejected, *found])
+    @property
+    def status(self) -> NDArray[np.int8]:
+        return np.asarray(_array(self.group, "frame_status")[:])
 
-    measures = FrameMeasures.join(
-        run_tasks(
-            _measure_shard,
-            [(cube, start, stop, plan.disk_radius) for start, stop in ranges],
-            [stop - start for start, stop in ranges],
-            workers=workers,
-            scheduler=scheduler,
-            report=lambda done: tell("comparing frames", done, len(frames)),
+    def run(self, work: Callable[..., Any], tasks: list[tuple[Any, ...]], weights: list[int], what: str) -> list[Any]:
+        return run_tasks(
+            work,
+            tasks,
+            weights,
+            workers=self.workers or os.cpu_count(),
+            scheduler=self.scheduler,
+            report=lambda done: self.tell(what, done, sum(weights)),
         )
-    )
-    status = np.asarray(_array(group, "frame_status")[:])
-    usable = [number for number, one in enumerate(status) if one in (FrameStatus.COMPLETE, FrameStatus.PARTIAL)]
-    times = np.array([frames[number].time for number in usable], dtype="datetime64[ns]")
-    chosen = FrameMeasures(measures.level[usable], measures.values[usable], measures.ranks[usable])
-    faulty = {usable[place]: reason for place, reason in find_faulty(chosen, times, channels).items()}
-    named = {one.file for one in found}
-    found += [
-        Rejection(str(file.path), time_text(file.time), reason)
-        for number, reason in faulty.items()
-        for file in frames[number].files
-        if str(file.path) not in named
-    ]
-    # The reasons first, as above.
-    write_rejections(rejected_csv, [*rejected, *found])
-    empty = np.full((1, len(channels), plan.size, plan.size), np.nan, dtype=np.float32)
-    for start, stop in ranges:
-        for number in sorted(faulty.keys() & set(range(start, stop))):
-            write_frames(
-                cube, number, {"intensity": empty, "frame_status": np.array([FrameStatus.REJECTED], dtype=np.int8)}
-            )
-    return found
+
+    def files_of(self, start: int, stop: int) -> set[str]:
+        return {str(file.path) for frame in self.frames[start:stop] for file in frame.files}
+
+    def write_shards(self) -> tuple[list[Rejection], int]:
+        """Write the shards that are pending; the files left out so far, and the number of shards kept."""
+        status, earlier = self.status, read_rejections(self.table)
+        explained = {one.file for one in earlier}
+
+        def is_pending(start: int, stop: int) -> bool:
+            # A shard may have been written and its reasons not: frames left out without one are read again.
+            spoiled = np.flatnonzero(status[start:stop] != FrameStatus.COMPLETE) + start
+            unexplained = any(self.files_of(number, number + 1).isdisjoint(explained) for number in spoiled.tolist())
+            return bool((status[start:stop] == FrameStatus.PENDING).any()) or unexplained
+
+        pending = [span for span in self.ranges if is_pending(*span)]
+        kept = {file for span in self.ranges if span not in pending for file in self.files_of(*span)}
+        found = [one for one in earlier if one.file in kept]
+        batches = self.run(
+            _write_shard,
+            [(self.cube, start, self.frames[start:stop], self.channels, self.plan) for start, stop in pending],
+            [sum(len(frame.files) for frame in self.frames[start:stop]) for start, stop in pending],
+            "reading files",
+        )
+        found += [one for batch in batches for one in batch]
+        write_rejections(self.table, [*self.rejected, *found])
+        return found, len(self.ranges) - len(pending)
+
+    def reject_faulty(self, found: list[Rejection]) -> list[Rejection]:
+        """Compare the frames with each other and take the faulty ones out; all files left out."""
+        parts = self.run(
+            _measure_shard,
+            [(self.cube, start, stop, self.plan.disk_radius) for start, stop in self.ranges],
+            [stop - start for start, stop in self.ranges],
+            "comparing frames",
+        )
+        measures = FrameMeasures.join(parts)
+        usable = np.flatnonzero(np.isin(self.status, [FrameStatus.COMPLETE, FrameStatus.PARTIAL])).tolist()
+        times = np.array([self.frames[number].time for number in usable], dtype="datetime64[ns]")
+        chosen = FrameMeasures(measures.level[usable], measures.values[usable], measures.ranks[usable])
+        faulty = {usable[place]: reason for place, reason in find_faulty(chosen, times, self.channels).items()}
+        named = {one.file for one in found}
+        found = found + [
+            Rejection(str(file.path), time_text(file.time), reason)
+            for number, reason in faulty.items()
+            for file in self.frames[number].files
+            if str(file.path) not in named
+        ]
+        # The reasons first: a frame rejected without one would be read again.
+        write_rejections(self.table, [*self.rejected, *found])
+        empty = np.full((1, len(self.channels), self.plan.size, self.plan.size), np.nan, dtype=np.float32)
+        spoiled: dict[str, NDArray[Any]] = {
+            "intensity": empty,
+            "frame_status": np.array([FrameStatus.REJECTED], dtype=np.int8),
+        }
+        for number in sorted(faulty):
+            write_frames(self.cube, number, spoiled)
+        return found

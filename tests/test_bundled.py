@@ -8,6 +8,7 @@ import sunaug
 from sunaug.bundle import BUNDLED, bundled_names, load_bundle
 from sunaug.cube import SPLIT_MONTHS
 from sunaug.fidelity.physics import Geometry, fit_limb
+from sunaug.generation import Request, Sampler
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,14 @@ def test_its_suns_have_a_disk_with_a_limb_in_the_middle(bundle):
     radius, centre = fit_limb(images, Geometry(64, 28.0))
     assert np.median(radius) / 28 == pytest.approx(1.06, abs=0.02)
     assert np.median(np.hypot(*centre.T)) < 0.5
+
+
+def test_a_sample_does_not_depend_on_its_neighbours(bundle):
+    """Made alone, at the head of a group of copies, a sample has the bits that it has in the middle of others."""
+    many = sunaug.generate(bundle, 20, rare=True, seed=11)["intensity"].values
+    sampler = Sampler(bundle, Request(1, rare=True, seed=11))
+    for draw in (0, 5, 13, 19):
+        np.testing.assert_array_equal(sampler.sample(draw, draw + 1)["intensity"][0], many[draw])
 
 
 def test_rare_samples_are_hotter_than_quiet_ones(bundle):
