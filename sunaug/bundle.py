@@ -31,7 +31,16 @@ from sunaug.errors import SunaugError, UsageError
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import IntensityScaling
 
-__all__ = ["BUNDLED", "Bundle", "BundleInfo", "bundled_names", "load_bundle", "write_bundle", "write_directions"]
+__all__ = [
+    "BUNDLED",
+    "Bundle",
+    "BundleInfo",
+    "bundled_names",
+    "load_bundle",
+    "write_bundle",
+    "write_directions",
+    "write_metrics",
+]
 
 FORMAT_VERSION = "1"
 BUNDLED = "sdo2012-64"
@@ -178,13 +187,14 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
         generator=generator.eval().requires_grad_(False),
         reference=_read_tensors(path / "reference.safetensors"),
         directions=_read_tensors(directions) if directions.is_file() else {},
-        hash=_hash(path),
+        hash=_hash(path, info),
     )
 
 
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    for name in ("model.safetensors", "bundle.json", "reference.safetensors", "directions.safetensors"):
+def _hash(path: Path, info: BundleInfo) -> str:
+    """Hash of what decides the samples: metrics may be added later and leave it as it is."""
+    digest = hashlib.sha256(json.dumps(info.model_dump(mode="json", exclude={"metrics"}), sort_keys=True).encode())
+    for name in ("model.safetensors", "reference.safetensors", "directions.safetensors"):
         if (path / name).is_file():
             digest.update(name.encode() + b"\0" + (path / name).read_bytes())
     return digest.hexdigest()
@@ -216,6 +226,15 @@ def write_bundle(
     if path.exists():
         shutil.rmtree(path)
     partial.replace(path)
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Add what was measured to a bundle's ``bundle.json``; figures of the same name are replaced."""
+    info = load_bundle(path).info
+    info.metrics.update(metrics)
+    partial = path / "bundle.partial"
+    partial.write_text(info.model_dump_json(indent=2) + "\n")
+    partial.replace(path / "bundle.json")
 
 
 def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:

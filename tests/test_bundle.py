@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sunaug.bundle import load_bundle
+from sunaug.bundle import load_bundle, write_metrics
 from sunaug.errors import SunaugError, UsageError
 from tests.models import make_bundle
 
@@ -42,6 +42,13 @@ def test_hash_depends_on_the_weights_and_directions(bundle, copy):
     tensors = load_file(copy / "directions.safetensors")
     save_file({**tensors, "flare": tensors["flare"] * 1.01}, copy / "directions.safetensors")
     assert load_bundle(copy).hash != bundle.hash
+
+
+def test_metrics_are_added_and_leave_the_hash(bundle, copy):
+    write_metrics(copy, {"fid": {"value": 1.5}})
+    write_metrics(copy, {"other": 2})
+    assert load_bundle(copy).info.metrics == {"fid": {"value": 1.5}, "other": 2}
+    assert load_bundle(copy).hash == bundle.hash
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "model.safetensors", "reference.safetensors", "README.md"])
