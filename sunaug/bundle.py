@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -223,6 +224,7 @@ def write_bundle(
     save_file(dict(reference), partial / "reference.safetensors")
     (partial / "bundle.json").write_text(info.model_dump_json(indent=2) + "\n")
     (partial / "README.md").write_text(card)
+    _readable(partial)
     if path.exists():
         shutil.rmtree(path)
     partial.replace(path)
@@ -242,3 +244,12 @@ def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:
     partial = path / "directions.partial"
     save_file({name: value.to(torch.float32).contiguous() for name, value in directions.items()}, partial)
     partial.replace(path / "directions.safetensors")
+    _readable(path)
+
+
+def _readable(path: Path) -> None:
+    """Let others read a bundle's files, as the umask allows: safetensors makes them for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in path.iterdir():
+        file.chmod(0o666 & ~mask)
