@@ -126,5 +126,6 @@ def _draw(path: Path, cube: xr.Dataset, picture: Path) -> None:
         panels,
         [str(name) for name in cube["channel"].values],
         intensity_scale=cube.attrs["intensity_scale"],
+        columns=6 if cube.sizes["channel"] == 1 else 3,
         synthetic=synthetic,
     )
