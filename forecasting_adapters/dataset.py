@@ -12,6 +12,7 @@ A sample is a dict, the same for real and synthetic frames, and goes through PyT
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ LABELS = ("forecast", "nowcast")
 _CACHE_SHARE = 0.5
 
 
-class _CubeFrames(Dataset[Sample]):
+class _CubeFrames(Dataset[Sample], ABC):
     """Complete frames of a cube whose label is known, as dict samples."""
 
     def __init__(
@@ -133,8 +134,9 @@ class _CubeFrames(Dataset[Sample]):
         """Number of samples of each label: ``negative`` and ``positive``."""
         return _count(self.labels)
 
+    @abstractmethod
     def _sample_id(self, index: int) -> str:
-        raise NotImplementedError
+        """Name of a sample, for people and logs."""
 
     def _intensity(self) -> xr.DataArray:
         if self._opened is None or self._opened_by != os.getpid():

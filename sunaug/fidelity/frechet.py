@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sunaug.errors import SunaugError, UsageError
+from sunaug.networks.layers import kernels_last
 from sunaug.scaling import default_scaling
 
 __all__ = [
@@ -250,9 +251,8 @@ def load_backbone(weights: str | Path | None = None, *, device: str | torch.devi
     dims = 2048 if any(name.startswith(_LAST_LAYER[2048]) for name in state) else 768
     network = _fold_batch_norm(_unfolded_network(state, dims, path))
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    # channels_last is what the convolutions of oneDNN and cuDNN are fastest in.
-    network = network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Backbone(network, dims, _LAST_LAYER[dims], path.name)
+    kernels_last(network)
+    return Backbone(network.to(where), dims, _LAST_LAYER[dims], path.name)
 
 
 def display_images(
