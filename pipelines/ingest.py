@@ -37,7 +37,7 @@ from sunaug.cube.schema import DISK_RADIUS_FRACTION, OBSERVED_VARIABLES
 from sunaug.errors import SunaugError, UsageError
 from sunaug.flares import forecast_flux, nowcast_flux, read_catalogue, read_xrs
 from sunaug.lexicon import CHANNELS, channel_names
-from sunaug.sources import FileReference, RejectedFile, discover, source
+from sunaug.sources import FileReference, RejectedFile, discover, input_name, source
 
 __all__ = ["IngestResult", "ingest"]
 
@@ -85,15 +85,21 @@ class _Frame:
         return [name for file in self.files for name in file.channels]
 
 
-def _refer(path: Path, kind: str, channels: tuple[str, ...] | None) -> FileReference | Rejection:
+def _refer(path: Path, kind: str, channels: tuple[str, ...] | None) -> list[FileReference | Rejection]:
     try:
         if not kind:
             raise RejectedFile(f"files of the kind {path.suffix or 'without ending'!r} are not read.")
-        return source(kind).refer(path, channels)
+        found = source(kind).refer(path, channels)
     except RejectedFile as error:
-        return Rejection(str(path), time_text(error.time), error.reason)
+        found = [error]
     except OSError as error:
-        return Rejection(str(path), "", f"not readable ({error.strerror}).")
+        found = [RejectedFile(f"not readable ({error.strerror}).")]
+    return [
+        Rejection(input_name(path, one.member), time_text(one.time), one.reason)
+        if isinstance(one, RejectedFile)
+        else one
+        for one in found
+    ]
 
 
 def _group(references: Iterable[FileReference], channels: Sequence[str]) -> tuple[list[_Frame], list[Rejection]]:
@@ -104,7 +110,7 @@ def _group(references: Iterable[FileReference], channels: Sequence[str]) -> tupl
         strange = [name for name in file.channels if name not in channels]
         if strange:
             reason = f"its channel {', '.join(strange)} is not among those of the cube ({', '.join(channels)})."
-            rejected.append(Rejection(str(file.path), time_text(file.time), reason))
+            rejected.append(Rejection(file.input, time_text(file.time), reason))
             continue
         last = frames[-1] if frames else None
         if last is None or file.time - last.time > FRAME_TOLERANCE:
@@ -114,8 +120,8 @@ def _group(references: Iterable[FileReference], channels: Sequence[str]) -> tupl
         if twin is None:
             last.files.append(file)
         elif twin.time == file.time or last.time == file.time:
-            reason = f"the same channel and time as {twin.path.name}, which is used."
-            rejected.append(Rejection(str(file.path), time_text(file.time), reason))
+            reason = f"the same channel and time as {twin.name}, which is used."
+            rejected.append(Rejection(file.input, time_text(file.time), reason))
         else:
             frames.append(_Frame(file.time, [file]))
     return frames, rejected
@@ -143,7 +149,7 @@ def _write_shard(
                         (one.channel, *calibrate(one, plan, origin.INTENSITY_SCALE)) for one in origin.read(file)
                     ]
             except (RejectedFile, OSError) as error:
-                rejected.append(Rejection(str(file.path), time_text(file.time), str(error)))
+                rejected.append(Rejection(file.input, time_text(file.time), str(error)))
                 calibrated = []
             for name, image, facts in calibrated:
                 column = channels.index(name)
@@ -151,7 +157,7 @@ def _write_shard(
                 for fact, value in facts.items():
                     values[fact][row, column] = value
             for name in file.channels:
-                values["source"][row, channels.index(name)] = file.path.name
+                values["source"][row, channels.index(name)] = file.name
         filled = np.isfinite(values["pixel_area"][row])
         if filled.any():
             values["frame_status"][row] = FrameStatus.COMPLETE if filled.all() else FrameStatus.PARTIAL
@@ -248,7 +254,7 @@ def ingest(
     files = discover(sources)
     looked: list[FileReference | Rejection] = []
     for done, (path, kind) in enumerate(files, start=1):
-        looked.append(_refer(path, kind, tuple(wanted) if wanted else None))
+        looked.extend(_refer(path, kind, tuple(wanted) if wanted else None))
         tell("looking at files", done, len(files))
     references = [one for one in looked if isinstance(one, FileReference)]
     rejected = [one for one in looked if isinstance(one, Rejection)]
@@ -396,7 +402,7 @@ class _Job:
         )
 
     def files_of(self, start: int, stop: int) -> set[str]:
-        return {str(file.path) for frame in self.frames[start:stop] for file in frame.files}
+        return {file.input for frame in self.frames[start:stop] for file in frame.files}
 
     def write_shards(self) -> tuple[list[Rejection], int]:
         """Write the shards that are pending; the files left out so far, and the number of shards kept."""
@@ -437,10 +443,10 @@ class _Job:
         faulty = {usable[place]: reason for place, reason in find_faulty(chosen, times, self.channels).items()}
         named = {one.file for one in found}
         found = found + [
-            Rejection(str(file.path), time_text(file.time), reason)
+            Rejection(file.input, time_text(file.time), reason)
             for number, reason in faulty.items()
             for file in self.frames[number].files
-            if str(file.path) not in named
+            if file.input not in named
         ]
         # The reasons first: a frame rejected without one would be read again.
         write_rejections(self.table, [*self.rejected, *found])

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from upath import UPath
 
 from sunaug.errors import SunaugError, UsageError
 
@@ -26,6 +27,7 @@ __all__ = [
     "RejectedFile",
     "Source",
     "discover",
+    "input_name",
     "source",
 ]
 
@@ -33,26 +35,57 @@ __all__ = [
 class RejectedFile(SunaugError):
     """A file that cannot become (part of) a frame; the message is the reason, without the file's name.
 
-    `time` is the time of observation where that much could be read.
+    `time` is the time of observation where that much could be read; `member` names the place in a file of many frames.
     """
 
-    def __init__(self, reason: str, time: np.datetime64 | None = None):
+    def __init__(self, reason: str, time: np.datetime64 | None = None, member: str = ""):
         super().__init__(reason)
         self.reason = reason
         self.time = time
+        self.member = member
 
-    def __reduce__(self) -> tuple[type, tuple[str, np.datetime64 | None]]:
-        return type(self), (self.reason, self.time)
+    def __reduce__(self) -> tuple[type, tuple[str, np.datetime64 | None, str]]:
+        return type(self), (self.reason, self.time, self.member)
 
 
 @dataclass(frozen=True)
 class FileReference:
-    """What is known of a file before its pixels are read: its source's name, time (UTC) and channels."""
+    """What is known of a file before its pixels are read.
 
-    path: Path
+    Attributes
+    ----------
+    path : pathlib.Path or upath.UPath
+        A local file, or one at a URL.
+    source : str
+        Name of its source.
+    time : numpy.datetime64
+        UTC.
+    channels : tuple of str
+        Lexicon names.
+    member : str
+        Which of the frames in the file, where it holds many (``2012/171A/7`` in an SDOML store).
+    """
+
+    path: Path | UPath
     source: str
     time: np.datetime64
     channels: tuple[str, ...]
+    member: str = ""
+
+    @property
+    def input(self) -> str:
+        """The input that this is, for the table of rejections: path, and ``#member`` where there are many."""
+        return input_name(self.path, self.member)
+
+    @property
+    def name(self) -> str:
+        """The same without folders, for the cube."""
+        return input_name(self.path.name, self.member)
+
+
+def input_name(path: object, member: str = "") -> str:
+    """How an input is named in tables: its path, and ``#member`` where a file holds many frames."""
+    return f"{path}#{member}" if member else str(path)
 
 
 @dataclass(frozen=True)
@@ -84,7 +117,7 @@ class DiskGeometry:
 
 @dataclass(frozen=True)
 class Observation:
-    """One channel of one file.
+    """One channel of one file, as the archive holds it.
 
     Attributes
     ----------
@@ -92,24 +125,39 @@ class Observation:
         Lexicon name.
     time : numpy.datetime64
         UTC.
-    image : ndarray of float32, shape (y, x)
-        DN, or display counts; row 0 in the south of an unrolled image; NaN where missing.
+    image : ndarray of float32, int16, int32 or uint8, shape (y, x)
+        In `unit`; row 0 in the south of an unrolled image. Missing pixels are NaN, or `blank` in integers.
     geometry : DiskGeometry
+    unit : str
+        ``DN``, ``DN s-1`` (exposure is divided out already), ``gauss``, ``m s-1`` or ``counts`` (browse images).
     exposure_time : float
         Seconds; NaN where the file does not say.
     quality : int
         The QUALITY keyword; 0 where the source has none.
     saturation_level : float
-        Value from which a pixel counts as saturated.
+        Value from which a pixel counts as saturated; infinite where that cannot be told.
+    blank : int, optional
+        What stands for a missing pixel in an integer image.
+    sun_radius : float
+        Angular radius of the photosphere in arcsec as seen by the instrument.
+    level : float
+        Processing level of the file (LVL_NUM); NaN where it does not say. Only level 1 takes new pointing or a PSF.
+    degradation : float
+        Degradation factor that the source has divided by already; NaN where it has not, or does not say.
     """
 
     channel: str
     time: np.datetime64
-    image: NDArray[np.float32]
+    image: NDArray[Any]
     geometry: DiskGeometry
-    exposure_time: float
-    quality: int
-    saturation_level: float
+    unit: str
+    exposure_time: float = np.nan
+    quality: int = 0
+    saturation_level: float = np.inf
+    blank: int | None = None
+    sun_radius: float = np.nan
+    level: float = np.nan
+    degradation: float = np.nan
 
 
 @runtime_checkable
@@ -117,14 +165,19 @@ class Source(Protocol):
     """An origin of frames; a module with these names is one."""
 
     SUFFIXES: tuple[str, ...]
+    """Ends of the names of its files; ``.zarr`` and ``.nc`` may be folders."""
     INTENSITY_SCALE: str
 
-    def refer(self, path: Path, channels: tuple[str, ...] | None) -> FileReference:
-        """Time and channels of a file, without its pixels; raises `RejectedFile`."""
+    def refer(self, path: Path | UPath, channels: tuple[str, ...] | None) -> list[FileReference | RejectedFile]:
+        """Times and channels of the frames in a file, without pixels.
+
+        Most files hold one frame. Raises `RejectedFile` for a file of no use; in a file of many frames one of no use
+        stands in the list as a `RejectedFile` that names its member.
+        """
         ...
 
     def read(self, reference: FileReference) -> list[Observation]:
-        """The observations in a file; raises `RejectedFile`."""
+        """The observations of one reference, a channel each; raises `RejectedFile`."""
         ...
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from upath import UPath
 
 from sunaug.errors import UsageError
 from sunaug.lexicon import CHANNELS, channel
@@ -55,7 +56,7 @@ def _moment(date: str, clock: str) -> np.datetime64:
         raise RejectedFile(f"the file name holds no time ({text}).") from None
 
 
-def refer(path: Path, channels: tuple[str, ...] | None = None) -> FileReference:
+def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[FileReference | RejectedFile]:
     """Time and channels of a browse image from its name.
 
     Parameters
@@ -71,12 +72,12 @@ def refer(path: Path, channels: tuple[str, ...] | None = None) -> FileReference:
     """
     if match := _RGB_NAME.match(path.stem):
         names = channels if channels and len(channels) == 3 else RGB_CHANNELS
-        return FileReference(path, "browse", _moment(*match.groups()), names)
+        return [FileReference(path, "browse", _moment(*match.groups()), names)]
     for pattern in _SINGLE_NAMES:
         if match := pattern.match(path.stem):
             time = _moment(match[1], match[2])
             try:
-                return FileReference(path, "browse", time, (channel(match[3]).name,))
+                return [FileReference(path, "browse", time, (channel(match[3]).name,))]
             except UsageError as error:
                 raise RejectedFile(str(error), time) from None
     raise RejectedFile(
@@ -113,11 +114,11 @@ def _levels(colormap: str) -> NDArray[np.uint8]:
     return cKDTree(table).query(colours)[1].astype(np.uint8)
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
+def _decode(path: Path | UPath) -> NDArray[np.uint8]:
     if path.stat().st_size == 0:
         raise RejectedFile("an empty file; download it again.")
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as file, Image.open(file) as picture:
             return np.asarray(picture.convert("RGB"))
     except UnidentifiedImageError:
         with path.open("rb") as file:
@@ -147,7 +148,8 @@ def read(reference: FileReference) -> list[Observation]:
         plane = levels[coarse[..., 0], coarse[..., 1], coarse[..., 2]].astype(np.float32)
         plane[: round(_CAPTION_HEIGHT * height), : round(_CAPTION_WIDTH * width)] = np.nan
         planes = [plane]
-    geometry = DiskGeometry(((width - 1) / 2, (height - 1) / 2), np.eye(2) * (angular_radius(reference.time) / scale))
+    radius = angular_radius(reference.time)
+    geometry = DiskGeometry(((width - 1) / 2, (height - 1) / 2), np.eye(2) * (radius / scale))
     if not geometry.covers_disk((height, width)):
         wide = 2 * geometry.radius
         raise RejectedFile(f"not full disk: {width} x {height} pixels do not hold a Sun {wide:.0f} pixels wide.")
@@ -157,9 +159,9 @@ def read(reference: FileReference) -> list[Observation]:
             time=reference.time,
             image=plane,
             geometry=geometry,
-            exposure_time=np.nan,
-            quality=0,
+            unit="counts",
             saturation_level=SATURATION_COUNT,
+            sun_radius=radius,
         )
         for name, plane in zip(reference.channels, planes, strict=True)
     ]

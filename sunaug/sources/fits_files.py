@@ -17,6 +17,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 from astropy.utils.exceptions import AstropyWarning
+from upath import UPath
 
 from sunaug.errors import UsageError
 from sunaug.lexicon import channel
@@ -31,7 +32,7 @@ SATURATION_DN = 15000.0
 _ARCSEC = {"arcsec": 1.0, "arcsecond": 1.0, "deg": 3600.0, "degree": 3600.0}
 
 
-def _check_content(path: Path) -> None:
+def _check_content(path: Path | UPath) -> None:
     size = path.stat().st_size
     if size == 0:
         raise RejectedFile("an empty file; download it again.")
@@ -46,7 +47,7 @@ def _check_content(path: Path) -> None:
 
 
 @contextmanager
-def _image_hdu(path: Path) -> Iterator[Any]:
+def _image_hdu(path: Path | UPath) -> Iterator[Any]:
     """The first image with two axes; whatever astropy raises on the way becomes a rejection."""
     _check_content(path)
     size = path.stat().st_size
@@ -133,7 +134,7 @@ def _geometry(header: fits.Header) -> DiskGeometry:
     return DiskGeometry((float(centre[0]), float(centre[1])), from_world * radius)
 
 
-def refer(path: Path, channels: tuple[str, ...] | None = None) -> FileReference:
+def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[FileReference | RejectedFile]:
     """Time and channel of a FITS file from its header.
 
     Raises
@@ -144,7 +145,7 @@ def refer(path: Path, channels: tuple[str, ...] | None = None) -> FileReference:
     with _image_hdu(path) as unit:
         time = _time(unit.header)
         try:
-            return FileReference(path, "fits", time, (_channel(unit.header),))
+            return [FileReference(path, "fits", time, (_channel(unit.header),))]
         except RejectedFile as error:
             raise RejectedFile(error.reason, time) from None
 
@@ -173,8 +174,11 @@ def read(reference: FileReference) -> list[Observation]:
                 time=reference.time,
                 image=image,
                 geometry=geometry,
+                unit="DN",
                 exposure_time=_number(header, "EXPTIME", default=np.nan),
                 quality=int(_number(header, "QUALITY", default=0)),
                 saturation_level=SATURATION_DN,
+                sun_radius=_number(header, "RSUN_OBS", "RSUN"),
+                level=_number(header, "LVL_NUM", default=np.nan),
             )
         ]

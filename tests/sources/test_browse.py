@@ -18,7 +18,7 @@ from tests.make_data import disk_image, write_rgb
     ],
 )
 def test_file_names_tell_time_and_channels(name, time, channels):
-    reference = browse.refer(Path(name), None)
+    (reference,) = browse.refer(Path(name), None)
     assert reference.time == np.datetime64(time)
     assert reference.channels == channels
 
@@ -32,7 +32,7 @@ def test_other_names_are_rejected(name):
 def test_rgb_planes_are_channels_with_the_south_first(tmp_path):
     planes = [np.full((472, 472), level, float) for level in (200, 100, 50)]
     planes[0][:100] = 20
-    seen = browse.read(browse.refer(write_rgb(tmp_path / "20120701_0000.jpg", tuple(planes)), None))
+    seen = browse.read(*browse.refer(write_rgb(tmp_path / "20120701_0000.jpg", tuple(planes)), None))
     assert [one.channel for one in seen] == ["aia171", "aia131", "aia94"]
     assert seen[0].image[:90].mean() == pytest.approx(20, abs=3)
     assert seen[1].image.mean() == pytest.approx(100, abs=2)
@@ -47,7 +47,7 @@ def test_colour_table_is_inverted_and_the_caption_masked(tmp_path):
     coloured = mpl.colormaps["sdoaia193"](level, bytes=True)[::-1, :, :3]
     path = tmp_path / "20100914_123342_SDO_AIA_193_512.jpg"
     Image.fromarray(coloured).save(path, quality=98, subsampling=0)
-    (seen,) = browse.read(browse.refer(path, None))
+    (seen,) = browse.read(*browse.refer(path, None))
     assert np.isnan(seen.image[:15, :250]).all()
     assert np.nanmedian(np.abs(seen.image - level)) <= 3
 
@@ -57,7 +57,7 @@ def test_damaged_files_are_named(tmp_path, content, reason):
     path = tmp_path / "20120701_0000.jpg"
     path.write_bytes(content)
     with pytest.raises(RejectedFile, match=reason):
-        browse.read(browse.refer(path, None))
+        browse.read(*browse.refer(path, None))
 
 
 def test_discover_finds_images_below_a_folder_once(tmp_path):

@@ -9,7 +9,7 @@ from tests.make_data import write_fits
 
 def test_reads_time_channel_and_pointing(tmp_path):
     path = write_fits(tmp_path / "a.fits", centre=(60.0, 66.0), radius=50.0)
-    reference = fits_files.refer(path)
+    (reference,) = fits_files.refer(path)
     assert reference.channels == ("aia193",)
     assert reference.time == np.datetime64("2012-03-07T00:00:00")
     (seen,) = fits_files.read(reference)
@@ -56,13 +56,13 @@ def test_a_damaged_gzip_is_a_rejection(tmp_path):
     path = tmp_path / "bad.fits.gz"
     path.write_bytes(gzip.compress(write_fits(tmp_path / "a.fits").read_bytes())[:-300])
     with pytest.raises(RejectedFile, match=r"damaged FITS|cut off"):
-        fits_files.read(fits_files.refer(path))
+        fits_files.read(*fits_files.refer(path))
 
 
 def test_a_cut_out_is_not_full_disk(tmp_path):
     path = write_fits(tmp_path / "a.fits", centre=(100.0, 63.0))
     with pytest.raises(RejectedFile, match="not full disk: 128 x 128 pixels of a Sun 100 pixels wide"):
-        fits_files.read(fits_files.refer(path))
+        fits_files.read(*fits_files.refer(path))
 
 
 def test_a_rejection_after_the_time_keeps_it(tmp_path):
