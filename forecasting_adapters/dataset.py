@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Dataset, WeightedRandomSampler
 
 from forecasting_adapters.leakage import LeakageError, TimeRange, check_leakage
-from sunaug.cube import SPLIT_MONTHS, FrameStatus, open_cube, select_split, shard_ranges
+from sunaug.cube import FrameStatus, open_cube, select_split, shard_ranges
 from sunaug.errors import SunaugError, UsageError
 from sunaug.flares import parse_goes_class
 from sunaug.lexicon import channel_names
@@ -242,7 +242,7 @@ class SolarDataset(_CubeFrames):
         self.held_out_times: NDArray[np.datetime64] = opened["time"].values[:0]
         if split == "train":
             months = pd.DatetimeIndex(opened["time"].values).month
-            self.held_out_times = opened["time"].values[~months.isin(SPLIT_MONTHS["train"])]
+            self.held_out_times = opened["time"].values[~months.isin(opened.attrs["splits"]["train"])]
 
     def _sample_id(self, index: int) -> str:
         return f"{self.name}/{np.datetime_as_string(self.times[index], unit='s')}"

@@ -1,52 +1,54 @@
 """Ingest: files of the Sun into a cube, through Dask.
 
 Every file is looked at (time and channels), files of one moment become a frame, and the cube is created with its whole
-time axis. One task per shard then reads, calibrates and writes its frames, and a last pass finds faulty frames. What
-cannot be used is named in ``<cube>.rejected.csv``: each input file is either in the cube or in that table.
+time axis. One task per shard then reads, calibrates and writes its frames; a last pass finds faulty frames and sums up
+the rest. What cannot be used is named in ``<cube>.rejected.csv``: each input is either in the cube or in that table.
 
-An ingest that was stopped goes on where it stopped when it is called again with the same inputs: shards with pending
-frames are read anew, the rest are kept.
+An ingest that was stopped goes on where it stopped when it is called again with the same inputs. With `append`, inputs
+later than the cube's last frame are added to it; readers see them when all are there.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-import shutil
 import time as clock
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from astropy.utils.exceptions import AstropyWarning
+import xarray as xr
 from numpy.typing import NDArray
+from upath import UPath
 
-from pipelines.rejections import Rejection, read_rejections, rejections_path, time_text, write_rejections
+from pipelines.filling import IN_PROGRESS, USABLE, Filling, Plan, Report, array_of
+from pipelines.frames import Frame, group_frames, leave_out_known, leave_out_partial, refer_files
+from pipelines.options import IngestOptions, encoding_step
+from pipelines.rejections import Rejection, read_rejections, rejections_path, write_rejections
 from pipelines.tasks import check_scheduler, run_tasks
-from sunaug.calibrate.chain import Calibration, calibrate
-from sunaug.calibrate.consistency import FrameMeasures, consistency_step, find_faulty, measure_frames
-from sunaug.calibrate.degradation import read_degradation
-from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
-from sunaug.cube.schema import DISK_RADIUS_FRACTION, OBSERVED_VARIABLES
+from sunaug.calibrate.consistency import consistency_step
+from sunaug.catalogues import FlareCatalogue, read_catalogue
+from sunaug.cube import FrameStatus, create_cube, open_cube
+from sunaug.cube.lock import only_writer
+from sunaug.cube.store import commit, grow_cube, is_unfinished, open_arrays, set_attributes
 from sunaug.errors import SunaugError, UsageError
-from sunaug.flares import forecast_flux, nowcast_flux, read_catalogue, read_xrs
-from sunaug.lexicon import CHANNELS, channel_names
-from sunaug.sources import FileReference, RejectedFile, discover, input_name, source
+from sunaug.flares import forecast_flux, nowcast_flux
+from sunaug.lexicon import CHANNELS
+from sunaug.sources import FileReference, InputFile, discover, source
+from sunaug.storage import location, remove_partial, remove_tree, tree_size
+from sunaug.xrs import XrsSeries, read_xrs
 
-__all__ = ["IngestResult", "ingest"]
+__all__ = ["IngestOptions", "IngestResult", "ingest"]
 
-FRAME_TOLERANCE = np.timedelta64(60, "s")
-"""Files of different channels within this time are one frame; AIA takes its channels in turn within 12 s, browse
-archives within a minute."""
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, the files or frames done so far, and their number."""
+FILES_PER_LOOK = 64
+BYTES_FOR_PROCESSES = 2**28
+"""From here on reading FITS outweighs starting processes, which decompress side by side where threads take turns."""
 
 
 @dataclass(frozen=True)
@@ -55,176 +57,62 @@ class IngestResult:
 
     Attributes
     ----------
-    cube : pathlib.Path
+    cube : upath.UPath
     frames : dict of str to int
-        Number of frames by status.
-    files_used, files_rejected : int
-        Together every input file.
-    rejected_csv : pathlib.Path
+        Number of the cube's frames by status.
+    files_used, files_rejected, files_known : int
+        Together every input; known ones are in the cube from earlier.
+    rejected_csv : upath.UPath
     seconds : float
     notes : tuple of str
         What the user should know: labels that are unknown, shards kept from an earlier run.
     """
 
-    cube: Path
+    cube: UPath
     frames: dict[str, int]
     files_used: int
     files_rejected: int
-    rejected_csv: Path
+    files_known: int
+    rejected_csv: UPath
     seconds: float
     notes: tuple[str, ...] = ()
 
-
-@dataclass
-class _Frame:
-    time: np.datetime64
-    files: list[FileReference] = field(default_factory=list)
-
     @property
-    def channels(self) -> list[str]:
-        return [name for file in self.files for name in file.channels]
-
-
-def _refer(path: Path, kind: str, channels: tuple[str, ...] | None) -> list[FileReference | Rejection]:
-    try:
-        if not kind:
-            raise RejectedFile(f"files of the kind {path.suffix or 'without ending'!r} are not read.")
-        found = source(kind).refer(path, channels)
-    except RejectedFile as error:
-        found = [error]
-    except OSError as error:
-        found = [RejectedFile(f"not readable ({error.strerror}).")]
-    return [
-        Rejection(input_name(path, one.member), time_text(one.time), one.reason)
-        if isinstance(one, RejectedFile)
-        else one
-        for one in found
-    ]
-
-
-def _group(references: Iterable[FileReference], channels: Sequence[str]) -> tuple[list[_Frame], list[Rejection]]:
-    """Put files of one moment together; frames come in order of time, no two at the same."""
-    frames: list[_Frame] = []
-    rejected: list[Rejection] = []
-    for file in sorted(references, key=lambda file: (file.time, file.path)):
-        strange = [name for name in file.channels if name not in channels]
-        if strange:
-            reason = f"its channel {', '.join(strange)} is not among those of the cube ({', '.join(channels)})."
-            rejected.append(Rejection(file.input, time_text(file.time), reason))
-            continue
-        last = frames[-1] if frames else None
-        if last is None or file.time - last.time > FRAME_TOLERANCE:
-            frames.append(_Frame(file.time, [file]))
-            continue
-        twin = next((other for other in last.files if set(other.channels) & set(file.channels)), None)
-        if twin is None:
-            last.files.append(file)
-        elif twin.time == file.time or last.time == file.time:
-            reason = f"the same channel and time as {twin.name}, which is used."
-            rejected.append(Rejection(file.input, time_text(file.time), reason))
-        else:
-            frames.append(_Frame(file.time, [file]))
-    return frames, rejected
-
-
-def _write_shard(
-    cube: Path, start: int, frames: Sequence[_Frame], channels: Sequence[str], plan: Calibration
-) -> list[Rejection]:
-    """Read, calibrate and write the frames of one shard."""
-    count, width = len(frames), len(channels)
-    values: dict[str, NDArray[Any]] = {
-        name: np.full((count, width), variable.fill, dtype="<U128" if variable.dtype == "str" else variable.dtype)
-        for name, variable in OBSERVED_VARIABLES.items()
-    }
-    values["intensity"] = np.full((count, width, plan.size, plan.size), np.nan, dtype=np.float32)
-    values["frame_status"] = np.full(count, FrameStatus.REJECTED, dtype=np.int8)
-    rejected: list[Rejection] = []
-    for row, frame in enumerate(frames):
-        for file in frame.files:
-            origin = source(file.source)
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", AstropyWarning)
-                    calibrated = [
-                        (one.channel, *calibrate(one, plan, origin.INTENSITY_SCALE)) for one in origin.read(file)
-                    ]
-            except (RejectedFile, OSError) as error:
-                rejected.append(Rejection(file.input, time_text(file.time), str(error)))
-                calibrated = []
-            for name, image, facts in calibrated:
-                column = channels.index(name)
-                values["intensity"][row, column] = image
-                for fact, value in facts.items():
-                    values[fact][row, column] = value
-            for name in file.channels:
-                values["source"][row, channels.index(name)] = file.name
-        filled = np.isfinite(values["pixel_area"][row])
-        if filled.any():
-            values["frame_status"][row] = FrameStatus.COMPLETE if filled.all() else FrameStatus.PARTIAL
-    write_frames(cube, start, values)
-    return rejected
-
-
-def _fingerprint(files: Sequence[tuple[Path, str]], settings: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for path, _ in files:
-        digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def _describe(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else str(path)
-
-
-def _measure_shard(cube: Path, start: int, stop: int, disk_radius: float) -> FrameMeasures:
-    intensity = zarr.open_group(cube, mode="r")["intensity"]
-    assert isinstance(intensity, zarr.Array)
-    return measure_frames(np.asarray(intensity[start:stop]), disk_radius)
+    def size_on_disk(self) -> int:
+        """Bytes of the cube."""
+        return tree_size(self.cube)
 
 
 def ingest(
-    sources: Iterable[str | Path],
-    out: str | Path,
+    sources: Iterable[str | Path | UPath],
+    out: str | Path | UPath,
     *,
-    size: int = 256,
-    channels: Sequence[str] | None = None,
-    flares: str | Path | None = None,
-    xrs: str | Path | None = None,
-    degradation: str | Path | None = None,
-    disk_radius: float | None = None,
-    lenient_quality: bool = False,
+    append: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
     report: Report | None = None,
+    **options: Any,
 ) -> IngestResult:
-    """Make a cube of FITS files or browse images.
+    """Make a cube of FITS files, browse images or another archive, or append to one.
 
     Parameters
     ----------
-    sources : iterable of str or pathlib.Path
-        Files and folders.
-    out : str or pathlib.Path
-        The cube. One that an ingest of the same inputs left unfinished is finished.
-    size : int
-        Width and height of a frame in pixels.
-    channels : sequence of str, optional
-        Channels of the cube, any spelling; by default those that the files have.
-    flares : str or pathlib.Path, optional
-        Flare catalogue for the labels; without it they are unknown (NaN).
-    xrs : str or pathlib.Path, optional
-        GOES X-ray flux for ``nowcast_flux``; without it the catalogue serves.
-    degradation : str or pathlib.Path, optional
-        Folder of degradation tables; without it the intensity is as the instrument saw it.
-    disk_radius : float, optional
-        Radius of the photosphere in pixels; 7/16 of `size` by default.
-    lenient_quality : bool
-        Take frames whose QUALITY spoils them only in part.
+    sources : iterable of str, pathlib.Path or upath.UPath
+        Files, folders, patterns, lists and URLs, as for `sunaug.sources.discover`.
+    out : str, pathlib.Path or upath.UPath
+        The cube, a path or URL. One that an ingest of the same inputs left unfinished is finished.
+    append : bool
+        Add inputs later than the cube's last frame to it; those in it are passed over as known. Options that are not
+        given are those that the cube was made with.
     workers : int, optional
-        Threads; as many as there are cores by default.
+        Threads or processes; as many as there are cores by default.
     scheduler : str, optional
-        Address of a ``distributed`` scheduler (``tcp://host:8786``), or ``threads``, ``processes``, ``synchronous``.
+        Address of a ``distributed`` scheduler (``tcp://host:8786``), or ``threads``, ``processes``, ``synchronous``; by
+        default processes for much FITS and threads otherwise.
     report : callable, optional
         Called with a title, the items done and their number.
+    **options
+        Fields of `IngestOptions`: ``size``, ``channels``, ``flares``, ``disk_radius``, ``degradation`` and others.
 
     Returns
     -------
@@ -235,112 +123,289 @@ def ingest(
     UsageError
         If the request makes no sense: a path that does not exist, an unknown channel.
     SunaugError
-        If no file is usable (and then no cube is left behind), or `out` is a cube of other inputs.
-    """
-    began = clock.monotonic()
-    tell = report or (lambda what, done, total: None)
-    cube = Path(out)
-    if size < 8:
-        raise UsageError(f"a frame of {size} pixels holds no Sun; choose a size of 8 or more.")
-    radius = DISK_RADIUS_FRACTION * size if disk_radius is None else float(disk_radius)
-    if not 0 < radius <= size / 2:
-        raise UsageError(f"a disk radius of {radius:g} does not fit a frame of {size} pixels; at most {size / 2:g}.")
-    check_scheduler(scheduler)
-    wanted = channel_names(channels) if channels else None
-    catalogue = read_catalogue(flares) if flares else None
-    series = read_xrs(xrs) if xrs else None
-    plan = Calibration(size, radius, lenient_quality, Path(degradation).absolute() if degradation else None)
+        If no file is usable (and then no cube is left behind), `out` is a cube of other inputs, or another run is
+        writing it.
 
-    files = discover(sources)
-    looked: list[FileReference | Rejection] = []
-    for done, (path, kind) in enumerate(files, start=1):
-        looked.extend(_refer(path, kind, tuple(wanted) if wanted else None))
-        tell("looking at files", done, len(files))
-    references = [one for one in looked if isinstance(one, FileReference)]
-    rejected = [one for one in looked if isinstance(one, Rejection)]
-    if not references:
-        raise SunaugError(_nothing_usable(rejected, len(files)))
+    Examples
+    --------
+    >>> ingest(["2012/"], "sdo2012.zarr", size=256, flares="goes_flares.csv")
+    """
+    strange = [name for name in options if name not in IngestOptions.names()]
+    if strange:
+        raise UsageError(f"unknown option {strange[0]!r}: an ingest takes {', '.join(IngestOptions.names())}.")
+    check_scheduler(scheduler)
+    began, cube = clock.monotonic(), location(out)
+    if append and not cube.exists():
+        raise UsageError(f"{cube}: no such cube to append to; make it without --append first.")
+    if not append:
+        IngestOptions(**options)  # refused before the lock is made
+    with _one_sentence(cube), only_writer(cube):
+        remove_partial(cube)
+        existing = open_cube(cube) if cube.exists() and not is_unfinished(cube) else None
+        if append and existing is not None:
+            options = _as_before(cube, existing, options)
+        chosen = IngestOptions(**options)
+        catalogue = read_catalogue(chosen.flares) if chosen.flares else None
+        series = read_xrs(chosen.xrs) if chosen.xrs else None
+        files = discover(sources)
+        run = _Run(
+            cube=cube,
+            options=chosen,
+            catalogue=catalogue,
+            series=series,
+            files=files,
+            workers=workers,
+            scheduler=scheduler or _local_scheduler(files),
+            tell=report or (lambda what, done, total: None),
+        )
+        if catalogue is None:
+            run.notes.append("no flare catalogue given, so the forecast labels are unknown (--flares adds them)")
+        run.look(existing if append else None)
+        counts, seen = run.append(existing) if append and existing is not None else run.make(existing)
+        gone = {one.file for one in seen} & run.inputs
+        return IngestResult(
+            cube,
+            counts,
+            len(run.inputs) - len(run.known) - len(gone),
+            len(gone),
+            len(run.known),
+            rejections_path(cube),
+            clock.monotonic() - began,
+            tuple(run.notes),
+        )
+
+
+@dataclass
+class _Run:
+    """One run: what it was given, what it has found among the inputs, and how it goes on from there."""
+
+    cube: UPath
+    options: IngestOptions
+    catalogue: FlareCatalogue | None
+    series: XrsSeries | None
+    files: Sequence[InputFile]
+    workers: int | None
+    scheduler: str
+    tell: Report
+    notes: list[str] = field(default_factory=list)
+
+    inputs: set[str] = field(default_factory=set)
+    known: list[FileReference] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    """Inputs that are left out before any pixel is read."""
+    frames: list[Frame] = field(default_factory=list)
+    channels: list[str] = field(default_factory=list)
+    source_scale: str = ""
+
+    def look(self, grown: xr.Dataset | None) -> None:
+        """Find out what each input is, and which make new frames (of the cube `grown`, if one is appended to)."""
+        options = self.options
+        parts = [self.files[first : first + FILES_PER_LOOK] for first in range(0, len(self.files), FILES_PER_LOOK)]
+        found = run_tasks(
+            refer_files,
+            [(part, tuple(options.channels) if options.channels else None) for part in parts],
+            [len(part) for part in parts],
+            workers=self.workers,
+            scheduler=self.scheduler,
+            report=lambda done: self.tell("looking at files", done, len(self.files)),
+        )
+        references = [one for part in found for one in part if isinstance(one, FileReference)]
+        self.rejected = [one for part in found for one in part if isinstance(one, Rejection)]
+        self.inputs = {one.input for one in references} | {one.file for one in self.rejected}
+        if not references:
+            raise SunaugError(_nothing_usable(self.rejected, len(self.inputs)))
+        self.source_scale = _intensity_scale(references)
+        if options.degradation and any(file.source == "suryabench" for file in references):
+            raise UsageError("SuryaBench files are corrected for degradation already; leave --degradation out.")
+        all_channels = {name for file in references for name in file.channels}
+        self.channels = list(options.channels or sorted(all_channels, key=_channel_order(references)))
+        tolerance = np.timedelta64(round(options.tolerance * 1e9), "ns")
+        if grown is not None:
+            references, self.known, early = leave_out_known(references, grown["time"].values, tolerance)
+            self.rejected += early
+        self.frames, strange = group_frames(references, self.channels, tolerance)
+        self.rejected += strange
+        if not options.keep_partial:
+            self.frames, strange = leave_out_partial(self.frames, self.channels)
+            self.rejected += strange
+        if not self.frames and not self.known:
+            raise SunaugError(_nothing_usable(self.rejected, len(self.inputs)))
+
+    @property
+    def times(self) -> NDArray[np.datetime64]:
+        """Times of the new frames."""
+        return np.array([frame.time for frame in self.frames], dtype="datetime64[ns]")
+
+    @property
+    def intensity_scale(self) -> str:
+        """Of the cube."""
+        return "browse-inverted" if self.options.undo_stretch else self.source_scale
+
+    def fingerprint(self) -> str:
+        """What makes two runs the same: inputs by name, time and size, the settings, and the tables of flares."""
+        settings = self.options.recorded(self.channels)
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        for path in self.options.tables:
+            digest.update(path.read_bytes() if path.is_file() else str(path).encode())
+        sizes = {str(file.path): file.size for file in self.files}
+        for frame in self.frames:
+            for file in frame.files:
+                digest.update(f"{file.name}:{file.time}:{sizes[str(file.path)]}\n".encode())
+        return digest.hexdigest()
+
+    def plan(self) -> Plan:
+        """What the tasks have to know."""
+        options, times = self.options, self.times
+        calibration = options.calibration(self.channels, self.source_scale, times[0], times[-1])
+        return Plan(
+            self.cube,
+            tuple(self.channels),
+            self.source_scale,
+            self.intensity_scale,
+            calibration,
+            options.radius,
+            options.keep_partial,
+        )
+
+    def make(self, existing: xr.Dataset | None) -> tuple[dict[str, int], list[Rejection]]:
+        """Create the cube and fill it, or finish one; frames by status, and the inputs left out."""
+        fingerprint = self.fingerprint()
+        if existing is not None:
+            begun = existing.attrs.get(IN_PROGRESS)
+            finished = [one["fingerprint"] for one in existing.attrs.get("ingests", [])]
+            if begun is None and fingerprint in finished:
+                self.notes.append("the cube was finished already; nothing was read again")
+                return _counts(existing["frame_status"].values), read_rejections(rejections_path(self.cube))
+            if begun is None:
+                raise SunaugError(
+                    f"{self.cube}: exists and was made of other inputs; choose another path, remove it first, or add "
+                    "later frames with --append."
+                )
+            if begun["fingerprint"] != fingerprint:
+                raise SunaugError(
+                    f"{self.cube}: an ingest of other inputs was stopped while it wrote this cube; give its command "
+                    "again, or remove the cube."
+                )
+            return self.fill(self.plan(), begun, existing.attrs["ingests"])
+        plan, begun = self.plan(), self._progress(fingerprint, 0)
+        bits = self.options.bits(self.intensity_scale)
+        listed = self.catalogue.provenance if self.catalogue else "none"
+        create_cube(
+            self.cube,
+            channels=self.channels,
+            size=self.options.size,
+            disk_radius=self.options.radius,
+            intensity_scale=self.intensity_scale,
+            times=self.times,
+            splits=self.options.splits,
+            keep_bits=bits,
+            saturated_share=self.options.saturation_mask,
+            attrs={
+                "processing": [*plan.calibration.steps(self.source_scale), consistency_step(), encoding_step(bits)],
+                "label_sources": {
+                    "forecast_flux": listed,
+                    "nowcast_flux": self.series.provenance if self.series else listed,
+                },
+                "catalogue_repairs": self.catalogue.repairs if self.catalogue else {},
+                "ingest_settings": self.options.recorded(self.channels),
+                "ingests": [],
+                IN_PROGRESS: begun,
+            },
+        )
+        return self.fill(plan, begun, [])
+
+    def append(self, existing: xr.Dataset) -> tuple[dict[str, int], list[Rejection]]:
+        """Add the new frames to the cube; frames by status, and the inputs left out."""
+        scale = existing.attrs["intensity_scale"]
+        if scale != self.intensity_scale:
+            raise UsageError(f"{self.cube}: holds {scale} intensities, these inputs are {self.intensity_scale}.")
+        made_with = existing.attrs["ingest_settings"]
+        for name, value in self.options.recorded(self.channels).items():
+            if made_with.get(name) != value:
+                option, made = f"--{name.replace('_', '-')}", made_with.get(name)
+                raise UsageError(f"{self.cube}: was made with {option} {made}, not {value}; append with the same.")
+        if not self.frames:
+            self.notes.append("no input is later than the cube's last frame; nothing was appended")
+            table = rejections_path(self.cube)
+            write_rejections(table, [*read_rejections(table), *self.rejected])
+            return _counts(existing["frame_status"].values), self.rejected
+        fingerprint, plan = self.fingerprint(), self.plan()
+        begun = existing.attrs.get(IN_PROGRESS)
+        if begun is None or begun["fingerprint"] != fingerprint:
+            start, _ = grow_cube(self.cube, self.times)
+            begun = self._progress(fingerprint, start)
+            set_attributes(self.cube, {IN_PROGRESS: begun})
+        return self.fill(plan, begun, existing.attrs["ingests"])
+
+    def _progress(self, fingerprint: str, start: int) -> dict[str, Any]:
+        """A new run's `IN_PROGRESS`."""
+        stop = start + len(self.frames)
+        return {"fingerprint": fingerprint, "inputs": len(self.inputs), "start": start, "stop": stop}
+
+    def fill(
+        self, plan: Plan, begun: dict[str, Any], ingests: list[dict[str, Any]]
+    ) -> tuple[dict[str, int], list[Rejection]]:
+        """Fill the frames that are pending and show them to readers."""
+        table = rejections_path(self.cube)
+        earlier = read_rejections(table)
+        # A first ingest's table is its own, begun anew; an append keeps what others wrote before it.
+        before = [one for one in earlier if one.file not in self.inputs] if ingests else []
+        start = begun["start"]
+        filling = Filling(plan, start, self.frames, [*before, *self.rejected], self.workers, self.scheduler, self.tell)
+        self._write_labels(filling)
+        if "faulty" in begun:  # then every shard is written
+            found, kept, shards = earlier, 0, 0
+        else:
+            found, kept, shards = filling.write_shards()
+        if kept:
+            self.notes.append(f"{kept} of {shards} shards were kept from an earlier run")
+        found = filling.reject_faulty(found, begun)
+        status = np.asarray(filling.status[:])
+        if not start and not np.isin(status, USABLE).any():
+            remove_tree(self.cube)
+            table.unlink(missing_ok=True)
+            raise SunaugError(_nothing_usable([*self.rejected, *found], len(self.inputs)))
+        statistics = filling.statistics()
+        done = {name: value for name, value in begun.items() if name != "faulty"}
+        commit(self.cube, {"statistics": statistics, "ingests": [*ingests, done], IN_PROGRESS: None})
+        return _counts(status), [*self.rejected, *found]
+
+    def _write_labels(self, filling: Filling) -> None:
+        """Labels first: nothing but the frames themselves may be missing from a cube that was stopped."""
+        group = open_arrays(self.cube, committed=False)
+        record = self.series if self.series is not None else self.catalogue
+        if self.catalogue is not None:
+            labels = forecast_flux(self.times, self.catalogue)
+            array_of(group, "forecast_flux")[filling.start : filling.stop] = labels
+        if record is not None:
+            array_of(group, "nowcast_flux")[filling.start : filling.stop] = nowcast_flux(self.times, record)
+
+
+def _as_before(cube: UPath, existing: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:
+    """Options for an append: what is not given is as the cube was made."""
+    begun = existing.attrs.get(IN_PROGRESS)
+    if begun and not begun["start"]:
+        raise SunaugError(
+            f"{cube}: the ingest that makes this cube was stopped; give its command again first, without --append."
+        )
+    made_with = existing.attrs.get("ingest_settings")
+    if made_with is None:
+        raise UsageError(f"{cube}: was not made by an ingest, so nothing can be appended to it.")
+    # Files are recorded by name only; where they are is for the caller to say.
+    kept = {name: value for name, value in made_with.items() if name not in ("pointing", "degradation", "psf")}
+    return kept | {name: value for name, value in options.items() if value is not None}
+
+
+def _local_scheduler(files: Sequence[InputFile]) -> str:
+    weight = sum(file.size for file in files if file.source in ("fits", "suryabench"))
+    return "processes" if weight >= BYTES_FOR_PROCESSES and (os.cpu_count() or 1) > 1 else "threads"
+
+
+def _intensity_scale(references: Sequence[FileReference]) -> str:
     scales = {source(file.source).INTENSITY_SCALE for file in references}
     if len(scales) > 1:
         raise UsageError("FITS files (DN/s) and browse images (display counts) do not mix; ingest them into two cubes.")
-    scale = scales.pop()
-    names = wanted or sorted({n for file in references for n in file.channels}, key=_channel_order(references))
-    if plan.degradation is not None:
-        if scale != "physical":
-            raise UsageError("a degradation table corrects DN/s; browse images hold display counts: leave it out.")
-        for name in names:
-            read_degradation(plan.degradation, name)
-    frames, strange = _group(references, names)
-    rejected += strange
-    if not frames:
-        raise SunaugError(_nothing_usable(rejected, len(files)))
-
-    settings = {
-        "channels": names,
-        "size": size,
-        "disk_radius": radius,
-        "lenient_quality": lenient_quality,
-        "degradation": None if plan.degradation is None else plan.degradation.name,
-        "flares": None if flares is None else _describe(Path(flares)),
-        "xrs": None if xrs is None else _describe(Path(xrs)),
-    }
-    fingerprint = _fingerprint(files, settings)
-    times = np.array([frame.time for frame in frames], dtype="datetime64[ns]")
-    notes: list[str] = []
-    resumed = cube.exists()
-    if resumed:
-        made_from = open_cube(cube).attrs.get("ingest_fingerprint")
-        if made_from != fingerprint:
-            raise SunaugError(f"{cube}: exists and was made of other inputs; choose another path or remove it first.")
-    else:
-        cube.parent.mkdir(parents=True, exist_ok=True)
-        attrs = {
-            "processing": [*plan.steps(scale), consistency_step()],
-            "label_sources": {
-                "forecast_flux": catalogue.source if catalogue else "none",
-                "nowcast_flux": series.source if series else catalogue.source if catalogue else "none",
-            },
-            "catalogue_repairs": catalogue.repairs if catalogue else {},
-            "ingest_fingerprint": fingerprint,
-            "ingest_finished": False,
-        }
-        create_cube(
-            cube, channels=names, size=size, disk_radius=radius, intensity_scale=scale, times=times, attrs=attrs
-        )
-    job = _Job(cube, frames, names, plan, rejected, workers, scheduler, tell)
-    try:
-        # Labels first: nothing but the frames themselves may be missing from a cube that was stopped.
-        for name, values in _labels(times, catalogue, series).items():
-            _array(job.group, name)[:] = values
-        if catalogue is None:
-            notes.append("no flare catalogue given, so the forecast labels are unknown (--flares adds them)")
-        if job.group.attrs.get("ingest_finished"):
-            notes.append("the cube was finished already; nothing was read again")
-            rejected = read_rejections(job.table) or rejected
-        else:
-            found, kept = job.write_shards()
-            if kept:
-                notes.append(f"{kept} of {len(job.ranges)} shards were kept from an earlier run")
-            rejected += job.reject_faulty(found)
-        status = job.status
-        if not np.isin(status, [FrameStatus.COMPLETE, FrameStatus.PARTIAL]).any():
-            raise SunaugError(_nothing_usable(rejected, len(files)))
-        job.group.attrs["ingest_finished"] = True
-    except SunaugError:
-        if not resumed:
-            shutil.rmtree(cube, ignore_errors=True)
-            job.table.unlink(missing_ok=True)
-        raise
-    write_rejections(job.table, rejected)
-    counts = Counter(FrameStatus(int(one)).name.lower() for one in status)
-    gone = len({one.file for one in rejected})
-    return IngestResult(cube, dict(counts), len(files) - gone, gone, job.table, clock.monotonic() - began, tuple(notes))
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
+    return scales.pop()
 
 
 def _channel_order(references: Sequence[FileReference]) -> Callable[[str], tuple[int, int]]:
@@ -349,112 +414,27 @@ def _channel_order(references: Sequence[FileReference]) -> Callable[[str], tuple
     return lambda name: (first[name], CHANNELS[name].wavelength)
 
 
-def _nothing_usable(rejected: Sequence[Rejection], n_files: int) -> str:
+def _counts(status: NDArray[np.int8]) -> dict[str, int]:
+    return dict(Counter(FrameStatus(int(one)).name.lower() for one in status))
+
+
+def _nothing_usable(rejected: Sequence[Rejection], n_inputs: int) -> str:
     reasons = Counter(one.reason for one in rejected)
     reason = reasons.most_common(1)[0][0].rstrip(".")
     example = next(one.file for one in rejected if one.reason.rstrip(".") == reason)
-    if n_files == 1:
+    if n_inputs == 1:
         return f"{example}: {reason}. No cube was made."
-    return f"no usable frame in {n_files:,} files, so no cube was made; most often ({example}): {reason}."
+    return f"no usable frame in {n_inputs:,} inputs, so no cube was made; most often ({example}): {reason}."
 
 
-def _labels(times: NDArray[np.datetime64], catalogue: Any, series: Any) -> dict[str, NDArray[np.float64]]:
-    labels = {}
-    if catalogue is not None:
-        labels["forecast_flux"] = forecast_flux(times, catalogue)
-    record = series if series is not None else catalogue
-    if record is not None:
-        labels["nowcast_flux"] = nowcast_flux(times, record)
-    return labels
-
-
-@dataclass
-class _Job:
-    """The filling of one cube: what is to be written, and what runs it."""
-
-    cube: Path
-    frames: list[_Frame]
-    channels: list[str]
-    plan: Calibration
-    rejected: list[Rejection]
-    """Files that were left out before any pixel was read."""
-    workers: int | None
-    scheduler: str | None
-    tell: Report
-
-    def __post_init__(self) -> None:
-        self.group = zarr.open_group(self.cube, mode="r+")
-        self.ranges = shard_ranges(open_cube(self.cube))
-        self.table = rejections_path(self.cube)
-
-    @property
-    def status(self) -> NDArray[np.int8]:
-        return np.asarray(_array(self.group, "frame_status")[:])
-
-    def run(self, work: Callable[..., Any], tasks: list[tuple[Any, ...]], weights: list[int], what: str) -> list[Any]:
-        return run_tasks(
-            work,
-            tasks,
-            weights,
-            workers=self.workers or os.cpu_count(),
-            scheduler=self.scheduler,
-            report=lambda done: self.tell(what, done, sum(weights)),
-        )
-
-    def files_of(self, start: int, stop: int) -> set[str]:
-        return {file.input for frame in self.frames[start:stop] for file in frame.files}
-
-    def write_shards(self) -> tuple[list[Rejection], int]:
-        """Write the shards that are pending; the files left out so far, and the number of shards kept."""
-        status, earlier = self.status, read_rejections(self.table)
-        explained = {one.file for one in earlier}
-
-        def is_pending(start: int, stop: int) -> bool:
-            # A shard may have been written and its reasons not: frames left out without one are read again.
-            spoiled = np.flatnonzero(status[start:stop] != FrameStatus.COMPLETE) + start
-            unexplained = any(self.files_of(number, number + 1).isdisjoint(explained) for number in spoiled.tolist())
-            return bool((status[start:stop] == FrameStatus.PENDING).any()) or unexplained
-
-        pending = [span for span in self.ranges if is_pending(*span)]
-        kept = {file for span in self.ranges if span not in pending for file in self.files_of(*span)}
-        found = [one for one in earlier if one.file in kept]
-        batches = self.run(
-            _write_shard,
-            [(self.cube, start, self.frames[start:stop], self.channels, self.plan) for start, stop in pending],
-            [sum(len(frame.files) for frame in self.frames[start:stop]) for start, stop in pending],
-            "reading files",
-        )
-        found += [one for batch in batches for one in batch]
-        write_rejections(self.table, [*self.rejected, *found])
-        return found, len(self.ranges) - len(pending)
-
-    def reject_faulty(self, found: list[Rejection]) -> list[Rejection]:
-        """Compare the frames with each other and take the faulty ones out; all files left out."""
-        parts = self.run(
-            _measure_shard,
-            [(self.cube, start, stop, self.plan.disk_radius) for start, stop in self.ranges],
-            [stop - start for start, stop in self.ranges],
-            "comparing frames",
-        )
-        measures = FrameMeasures.join(parts)
-        usable = np.flatnonzero(np.isin(self.status, [FrameStatus.COMPLETE, FrameStatus.PARTIAL])).tolist()
-        times = np.array([self.frames[number].time for number in usable], dtype="datetime64[ns]")
-        chosen = FrameMeasures(measures.level[usable], measures.values[usable], measures.ranks[usable])
-        faulty = {usable[place]: reason for place, reason in find_faulty(chosen, times, self.channels).items()}
-        named = {one.file for one in found}
-        found = found + [
-            Rejection(file.input, time_text(file.time), reason)
-            for number, reason in faulty.items()
-            for file in self.frames[number].files
-            if file.input not in named
-        ]
-        # The reasons first: a frame rejected without one would be read again.
-        write_rejections(self.table, [*self.rejected, *found])
-        empty = np.full((1, len(self.channels), self.plan.size, self.plan.size), np.nan, dtype=np.float32)
-        spoiled: dict[str, NDArray[Any]] = {
-            "intensity": empty,
-            "frame_status": np.array([FrameStatus.REJECTED], dtype=np.int8),
-        }
-        for number in sorted(faulty):
-            write_frames(self.cube, number, spoiled)
-        return found
+@contextmanager
+def _one_sentence(cube: UPath) -> Iterator[None]:
+    """A full disk, and whatever else the file system refuses, as one sentence that names the cube."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        what = "no space is left to write it" if full else f"cannot be written ({error.strerror or error})"
+        advice = "free some" if full else "mend that"
+        message = f"{cube}: {what}; {advice} and give the command again, what is complete is kept."
+        raise SunaugError(message) from None

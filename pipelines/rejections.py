@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
+from upath import UPath
+
+from sunaug.storage import read_object, replace_object
 
 __all__ = ["Rejection", "read_rejections", "rejections_path", "time_text", "write_rejections"]
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """A file that is not in the cube: its path, its time (ISO, empty if unknown) and the reason."""
+    """An input that is not in the cube: its path, its time (ISO, empty if unknown) and the reason."""
 
     file: str
     time: str
     reason: str
 
 
-def rejections_path(cube: Path) -> Path:
+def rejections_path(cube: UPath) -> UPath:
     """Where the table of a cube is: ``sdo2012.rejected.csv`` beside ``sdo2012.zarr``."""
-    return cube.with_name(f"{cube.name.removesuffix('.zarr')}.rejected.csv")
+    return cube.parent / f"{cube.name.removesuffix('.zarr')}.rejected.csv"
 
 
 def time_text(time: np.datetime64 | None) -> str:
@@ -31,19 +34,18 @@ def time_text(time: np.datetime64 | None) -> str:
     return "" if time is None else str(time.astype("datetime64[ms]"))
 
 
-def write_rejections(path: Path, rejected: Iterable[Rejection]) -> None:
+def write_rejections(path: UPath, rejected: Iterable[Rejection]) -> None:
     """Write the table, each rejection once, in order of time; the old one stands until the new one is whole."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, fieldnames=["file", "time", "reason"], lineterminator="\n")
-        table.writeheader()
-        table.writerows(asdict(one) for one in sorted(set(rejected), key=lambda one: (one.time, one.file)))
-    part.replace(path)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, fieldnames=["file", "time", "reason"], lineterminator="\n")
+    table.writeheader()
+    table.writerows(asdict(one) for one in sorted(set(rejected), key=lambda one: (one.time, one.file, one.reason)))
+    replace_object(path, text.getvalue().encode())
 
 
-def read_rejections(path: Path) -> list[Rejection]:
+def read_rejections(path: UPath) -> list[Rejection]:
     """Read the table; empty where there is none."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Rejection(row["file"], row["time"], row["reason"]) for row in csv.DictReader(file)]
+    rows = csv.DictReader(io.StringIO(read_object(path).decode(), newline=""))
+    return [Rejection(row["file"], row["time"], row["reason"]) for row in rows]

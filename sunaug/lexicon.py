@@ -33,9 +33,9 @@ class Channel:
         Range of quiet-Sun to flare intensities in `unit`, lower and upper. Only a default for intensity scaling and
         pictures: nothing is clipped on the way into a cube.
     colormap : str
-        Name of the colour table that `sunpy.visualization.colormaps` registers with matplotlib.
+        Name of the colour table with matplotlib, where `sunpy.visualization.colormaps` registers those of SDO.
     signed : bool
-        True where values below zero mean something (magnetograms): never log-scaled, never mirrored.
+        True where values below zero mean something (magnetograms, Dopplergrams): never log-scaled, never mirrored.
     """
 
     name: str
@@ -69,6 +69,9 @@ _AIA_CLIP = {
     4500: (4000.0, 20000.0),
 }
 _HMI = ("m", "bx", "by", "bz")
+# HMI's dynamic range (Schou et al. 2012, Sol. Phys. 275, 229): SDO's orbit shifts the whole disk by up to 3.5 km/s, and
+# rotation the limbs by 2 km/s. Positive is away from the observer, so red.
+_VELOCITY_CLIP = (-6500.0, 6500.0)
 
 CHANNELS: dict[str, Channel] = {
     f"aia{wavelength}": Channel(f"aia{wavelength}", "AIA", wavelength, "DN s-1", clip, f"sdoaia{wavelength}")
@@ -77,9 +80,11 @@ CHANNELS: dict[str, Channel] = {
     f"hmi_{component}": Channel(f"hmi_{component}", "HMI", 6173, "gauss", (-3000.0, 3000.0), "hmimag", signed=True)
     for component in _HMI
 }
+CHANNELS["hmi_v"] = Channel("hmi_v", "HMI", 6173, "m s-1", _VELOCITY_CLIP, "RdBu_r", signed=True)
 
 _AIA_NAME = re.compile(r"^(?:sdo[ _-]*)?(?:aia)?[ _.-]*0*(\d{2,4})[ _-]*(?:å|a|angstroms?)?$")
-_HMI_NAME = re.compile(r"^(?:sdo[ _-]*)?hmi[ _.-]*(m|bx|by|bz|magnetogram)?$|^(bx|by|bz)$")
+_HMI_NAME = re.compile(r"^(?:sdo[ _-]*)?hmi[ _.-]*(m|bx|by|bz|v|magnetogram|dopplergram)?$|^(bx|by|bz)$")
+_HMI_PRODUCTS = {"magnetogram": "m", "dopplergram": "v"}
 
 
 def channel(name: str | int | Channel) -> Channel:
@@ -110,7 +115,7 @@ def channel(name: str | int | Channel) -> Channel:
             return found
     if match := _HMI_NAME.match(text):
         component = match[1] or match[2] or "m"
-        return CHANNELS["hmi_m" if component == "magnetogram" else f"hmi_{component}"]
+        return CHANNELS[f"hmi_{_HMI_PRODUCTS.get(component, component)}"]
     raise UsageError(f"unknown channel {str(name)!r}: sunaug knows {', '.join(CHANNELS)}.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -108,6 +108,7 @@ def contact_sheet(
     columns: int = 6,
     heading: str | None = None,
     synthetic: bool | Sequence[bool] = False,
+    banner: Callable[[int], Image.Image] | None = None,
 ) -> Path:
     """Write many frames into one PNG.
 
@@ -127,6 +128,8 @@ def contact_sheet(
         A line over the sheet.
     synthetic : bool or sequence of bool
         Which panels are synthetic, one for all or one each: their titles then say `SYNTHETIC`.
+    banner : callable, optional
+        Draws a picture of the width (in pixels) that it is called with, to stand over the sheet.
 
     Returns
     -------
@@ -141,7 +144,7 @@ def contact_sheet(
         If the file cannot be written.
     """
     block = _Block(_titled(panels, synthetic), heading, columns)
-    return _write_sheet(path, [block], channels, intensity_scale)
+    return _write_sheet(path, [block], channels, intensity_scale, banner)
 
 
 def compare_sheet(
@@ -232,7 +235,13 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     return text.rstrip() + "…"
 
 
-def _write_sheet(path: str | Path, blocks: Sequence[_Block], channels: Sequence[str], intensity_scale: str) -> Path:
+def _write_sheet(
+    path: str | Path,
+    blocks: Sequence[_Block],
+    channels: Sequence[str],
+    intensity_scale: str,
+    banner: Callable[[int], Image.Image] | None = None,
+) -> Path:
     path = Path(path)
     if min(block.columns for block in blocks) < 1:
         raise UsageError("a contact sheet needs at least one column.")
@@ -278,6 +287,12 @@ def _write_sheet(path: str | Path, blocks: Sequence[_Block], channels: Sequence[
     stretch = "display counts 0 to 255" if intensity_scale == "browse" else "logarithmic"
     foot = _fitted(f"{foot}; {stretch}; north up", small_font, sheet.width - 2 * _MARGIN)
     draw.text((_MARGIN, sheet.height - _MARGIN), foot, _PALE_INK, small_font, anchor="lb")
+    if banner is not None:
+        top = banner(sheet.width)
+        both = Image.new("RGB", (sheet.width, top.height + sheet.height), _PAPER)
+        both.paste(top, (0, 0))
+        both.paste(sheet, (0, top.height))
+        sheet = both
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, format="PNG", optimize=True)

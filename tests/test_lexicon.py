@@ -18,6 +18,8 @@ from sunaug.lexicon import CHANNELS, channel, channel_names
         ("0094", "aia94"),
         ("hmi_m", "hmi_m"),
         ("HMI magnetogram", "hmi_m"),
+        ("hmi_v", "hmi_v"),
+        ("HMI Dopplergram", "hmi_v"),
         ("Bx", "hmi_bx"),
     ],
 )
@@ -48,3 +50,9 @@ def test_clip_ranges_and_labels():
     assert all(low < high for low, high in (one.clip for one in CHANNELS.values()))
     assert channel(193).label == "AIA 193 Å"
     assert channel("hmi_m").label == "HMI M"
+
+
+def test_velocities_are_signed_and_in_metres_per_second():
+    velocity = channel("hmi_v")
+    assert (velocity.unit, velocity.signed, velocity.label) == ("m s-1", True, "HMI V")
+    assert velocity.clip[0] == -velocity.clip[1], "blue and red shifts of one size get colours of one strength"

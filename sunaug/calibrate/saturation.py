@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def saturated_fraction(image: NDArray[np.float32], level: float) -> float:
-    """Share of the valid pixels of an image (y, x) at or above `level`; NaN where no pixel is valid."""
-    valid = int(np.count_nonzero(~np.isnan(image)))
-    return float(np.count_nonzero(image >= level) / valid) if valid else float("nan")
+def saturated_fraction(image: NDArray[Any], level: float, blank: int | None = None) -> float:
+    """Share of the valid pixels of an image (y, x) at or above `level`; NaN where no pixel is valid.
+
+    Missing pixels are NaN, or `blank` in integers. Along with registration, `sunaug.calibrate.registration.resample`
+    counts the same.
+    """
+    present = ~np.isnan(image) if blank is None else image != blank
+    valid = int(np.count_nonzero(present))
+    return float(np.count_nonzero(present & (image >= level)) / valid) if valid else float("nan")

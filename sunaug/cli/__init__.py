@@ -14,7 +14,7 @@ import typer
 from sunaug import __version__
 from sunaug.errors import SunaugError
 
-COMMANDS = ("ingest", "inspect", "train", "directions", "generate", "evaluate")
+COMMANDS = ("fetch", "ingest", "inspect", "train", "directions", "generate", "evaluate")
 
 app = typer.Typer(
     name="sunaug",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +11,27 @@ import typer
 
 if TYPE_CHECKING:
     import xarray as xr
+    from PIL.Image import Image
+    from upath import UPath
 
 _PANELS = 12
+_LISTED = 5
 
 
 def inspect(
-    path: Path = typer.Argument(..., help="A cube, a synthetic cube, a bundle, or the name of a bundled one."),
-    picture: Path | None = typer.Option(None, "--picture", help="Also write a contact sheet (PNG) of the cube."),
+    name: str = typer.Argument(
+        ..., metavar="PATH", help="A cube, a synthetic cube, a bundle, or the name of a bundled one; a path or URL."
+    ),
+    picture: Path | None = typer.Option(
+        None, "--picture", help="Also write a picture (PNG): contact sheet, and light curve of an observed cube."
+    ),
 ) -> None:
     """Show what is in a cube or a bundle."""
     from sunaug.bundle import bundled_names
     from sunaug.errors import UsageError
+    from sunaug.storage import location
 
+    path = location(name)
     if (path / "bundle.json").exists() or (not path.exists() and str(path) in bundled_names()):
         if picture:
             raise UsageError(f"{path}: a bundle holds no frames to draw; make some with `sunaug generate`.")
@@ -33,20 +44,17 @@ def inspect(
         if picture:
             _draw(path, cube, picture)
             lines.append(("picture", str(picture)))
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        typer.echo(f"{name:<{width}}  {text}")
+    width = max(len(title) for title, _ in lines)
+    for title, text in lines:
+        typer.echo(f"{title:<{width}}  {text}")
 
 
-def _size_on_disk(path: Path) -> str:
-    return f"{sum(file.stat().st_size for file in path.rglob('*') if file.is_file()) / 2**20:,.1f} MiB"
-
-
-def _cube_lines(path: Path, cube: xr.Dataset) -> list[tuple[str, str]]:
+def _cube_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
     import numpy as np
 
     from sunaug.cube import FrameStatus
     from sunaug.flares import class_letters
+    from sunaug.storage import tree_size
 
     frame_dim = "time" if "time" in cube.dims else "sample"
     status = cube["frame_status"].values
@@ -69,14 +77,79 @@ def _cube_lines(path: Path, cube: xr.Dataset) -> list[tuple[str, str]]:
         counts |= {"quiet": int((letters == "").sum() - np.isnan(flux).sum()), "unknown": int(np.isnan(flux).sum())}
         text = ", ".join(f"{letter} {count:,}" for letter, count in counts.items() if count)
         lines.append((name, text or "no usable frame"))
+    if frame_dim == "time" and cube.sizes["time"]:
+        lines += _record_lines(path, cube)
     for step in attrs.get("processing", []):
-        lines.append(("processing", ", ".join(map(str, step.values()))))
-    lines.append(("on disk", f"{_size_on_disk(path)}, schema {attrs['schema_version']}, {attrs['sunaug_version']}"))
+        detail = ", ".join(f"{key} {value}".replace("_", " ") for key, value in step.items() if key != "step")
+        lines.append(("processing", f"{step['step']}: {detail}"))
+    size = f"{tree_size(path) / 2**20:,.1f} MiB"
+    lines.append(("on disk", f"{size}, schema {attrs['schema_version']}, {attrs['sunaug_version']}"))
     return lines
+
+
+def _record_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
+    """What an observed cube has beyond a synthetic one: splits, statistics, gaps, and what was left out and why."""
+    from collections import Counter
+
+    import numpy as np
+
+    from pipelines.rejections import read_rejections, rejections_path
+    from sunaug.cube import FrameStatus
+    from sunaug.cube.schema import SPLIT_NAMES
+    from sunaug.light_curve import find_gaps
+
+    usable = np.isin(cube["frame_status"].values, [FrameStatus.COMPLETE, FrameStatus.PARTIAL])
+    split = cube["split"].values[usable]
+    months = cube.attrs["splits"]
+    counts = [(name, int((split == number).sum()), months.get(name)) for number, name in enumerate(SPLIT_NAMES)]
+    shown = [f"{name} {count:,}" + (f" (months {_runs(of)})" if of else "") for name, count, of in counts]
+    lines = [("splits", ", ".join(shown))]
+    statistics = cube.attrs.get("statistics")
+    if statistics:
+        lines.append(("statistics", f"of {statistics['of']}, {statistics['frames']:,} frames"))
+        for name, one in statistics["channels"].items():
+            share = {key: one["quantiles"][key] for key in ("0.01", "0.5", "0.99", "0.9999")}
+            if one["pixels"]:
+                quantiles = ", ".join(f"{float(key):.2%} {value:.4g}" for key, value in share.items())
+                lines.append((f"  {name}", f"mean {one['mean']:.4g}, maximum {one['maximum']:.4g}; {quantiles}"))
+    times = cube["time"].values[usable]
+    gaps = find_gaps(times)
+    if gaps:
+        step = np.median(np.diff(times)) / np.timedelta64(1, "h")
+        lines.append(("gaps", f"{len(gaps):,} longer than three times the usual {step:g} h; the longest:"))
+        for before, after in sorted(gaps, key=lambda gap: gap[0] - gap[1])[:_LISTED]:
+            hours = (after - before) / np.timedelta64(1, "h")
+            lines.append(("", f"{before.astype('datetime64[m]')} to {after.astype('datetime64[m]')}, {hours:,.1f} h"))
+    rejected = read_rejections(rejections_path(path))
+    if rejected:
+        # Channels and figures differ from frame to frame; the kind of fault is what stands between them.
+        kinds = Counter(_kind(one.reason) for one in rejected)
+        lines.append(("left out", f"{len(rejected):,} inputs, see {rejections_path(path).name}"))
+        for kind, count in kinds.most_common(_LISTED):
+            example = next(one for one in rejected if _kind(one.reason) == kind)
+            lines.append(("", f"{count:,} x {kind}, as {_last_part(example.file)}: {example.reason}"))
+    return lines
+
+
+def _kind(reason: str) -> str:
+    without_channel = re.sub(r"^(AIA|HMI) \S+( Å)?: ", "", reason)
+    return re.split(r"[:(,;\d]", without_channel, maxsplit=1)[0].strip()
+
+
+def _runs(months: list[int]) -> str:
+    """Months as people write them: ``1-7``, ``8, 9``."""
+    whole = len(months) > 2 and months == list(range(months[0], months[-1] + 1))
+    return f"{months[0]}-{months[-1]}" if whole else ", ".join(map(str, months))
+
+
+def _last_part(path: str) -> str:
+    """The last part of a path or URL."""
+    return path.rsplit("/", 1)[-1]
 
 
 def _bundle_lines(name: str) -> list[tuple[str, str]]:
     from sunaug.bundle import load_bundle
+    from sunaug.storage import location, tree_size
 
     bundle = load_bundle(name)
     info, directions = bundle.info, bundle.directions
@@ -91,7 +164,8 @@ def _bundle_lines(name: str) -> list[tuple[str, str]]:
     ]
     lines += [(key.replace("_", " "), _described(value)) for key, value in info.metrics.items()]
     lines.append(("hash", bundle.hash))
-    lines.append(("on disk", f"{_size_on_disk(bundle.path)}, licence {info.licence}, sunaug {info.sunaug_version}"))
+    size = f"{tree_size(location(bundle.path)) / 2**20:,.1f} MiB"
+    lines.append(("on disk", f"{size}, licence {info.licence}, sunaug {info.sunaug_version}"))
     return lines
 
 
@@ -101,8 +175,8 @@ def _described(value: object) -> str:
     return str(value)
 
 
-def _draw(path: Path, cube: xr.Dataset, picture: Path) -> None:
-    """Twelve usable frames from the whole of the cube, evenly spaced."""
+def _draw(path: UPath, cube: xr.Dataset, picture: Path) -> None:
+    """Twelve usable frames from the whole of the cube, evenly spaced; over those of an observed one its light curve."""
     import numpy as np
 
     from sunaug.cube import FrameStatus
@@ -128,4 +202,18 @@ def _draw(path: Path, cube: xr.Dataset, picture: Path) -> None:
         intensity_scale=cube.attrs["intensity_scale"],
         columns=6 if cube.sizes["channel"] == 1 else 3,
         synthetic=synthetic,
+        banner=None if synthetic else partial(_light_curve, cube.isel(time=usable)),
+    )
+
+
+def _light_curve(usable: xr.Dataset, width: int) -> Image:
+    from sunaug.light_curve import light_curve
+
+    names = [str(name) for name in usable["channel"].values]
+    return light_curve(
+        usable["time"].values,
+        usable["mean_intensity"].values,
+        names,
+        usable["nowcast_flux"].values,
+        width=width,
     )

@@ -1,8 +1,8 @@
 """The cube: frames of the Sun with their labels in one Zarr store, read and written through xarray and Zarr.
 
 The cube is the contract between the rooms: ingest writes it, training and fidelity read it, generation writes a
-synthetic one with the same schema. `schema` says what is in it, `store` creates, fills and opens it, `splits` cuts it
-by months.
+synthetic one with the same schema. `schema` says what is in it, `store` creates, fills, lengthens and opens it,
+`encoding` rounds it, `statistics` sums it up, `splits` cuts it by months, `lock` keeps a second writer out.
 """
 
 from sunaug.cube.schema import SCHEMA_VERSION, FrameStatus

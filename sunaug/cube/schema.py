@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 DISK_RADIUS_FRACTION = 7 / 16
 """Default disk radius as a share of the frame's width: the corona to 1.14 solar radii, and a whole number of pixels at
 every power-of-two size. All of SDO's browse and science products cover that field."""
@@ -18,6 +18,9 @@ SUN_RADIUS_1AU_ARCSEC = 959.63
 """Angular radius of the photosphere at 1 au (IAU 2015 nominal radius): the scale of a cube's x and y."""
 
 INTENSITY_SCALES = ("physical", "browse", "browse-inverted")
+
+SPLIT_NAMES = ("none", "train", "validation", "test")
+"""Splits in the order of their numbers in the variable ``split``."""
 
 
 class FrameStatus(IntEnum):
@@ -99,6 +102,28 @@ OBSERVED_VARIABLES: dict[str, Variable] = {
             "comment": "sum(intensity * pixel_area) is the frame's total flux in DN s-1",
         },
     ),
+    "disk_radius": Variable(
+        ("channel",),
+        "float32",
+        np.nan,
+        {"long_name": "radius of the photosphere in the frame", "units": "pixel"},
+    ),
+    "degradation_factor": Variable(
+        ("channel",),
+        "float64",
+        np.nan,
+        {
+            "long_name": "share of the sensitivity at launch, divided out",
+            "units": "1",
+            "comment": "NaN = intensity is not corrected for degradation",
+        },
+    ),
+    "mean_intensity": Variable(
+        ("channel",),
+        "float32",
+        np.nan,
+        {"long_name": "mean intensity of the frame's valid pixels", "comment": "in the units of intensity"},
+    ),
     "observed_at": Variable(
         ("channel",),
         "int64",
@@ -110,8 +135,28 @@ OBSERVED_VARIABLES: dict[str, Variable] = {
         },
     ),
     "source": Variable(("channel",), "str", "", {"long_name": "file that the channel came from"}),
+    "split": Variable(
+        (),
+        "int8",
+        0,
+        {
+            "long_name": "time split",
+            "flag_values": list(range(len(SPLIT_NAMES))),
+            "flag_meanings": " ".join(SPLIT_NAMES),
+        },
+    ),
 }
 """Variables of an observed cube only (dimension ``time``)."""
+
+SATURATED_SHARE: dict[str, Variable] = {
+    "saturated_share": Variable(
+        ("channel", "y", "x"),
+        "float32",
+        np.nan,
+        {"long_name": "share of the pixel's footprint that is saturated in the source", "units": "1"},
+    )
+}
+"""The mask of saturated pixels: only in a cube that was made with one."""
 
 SYNTHETIC_VARIABLES: dict[str, Variable] = {
     "seed": Variable((), "int64", -1, {"long_name": "seed that the sample was drawn with"}),

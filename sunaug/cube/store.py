@@ -1,14 +1,21 @@
-"""Create, fill and open cubes in Zarr 3.
+"""Create, fill, lengthen and open cubes in Zarr 3, on a disk or behind a URL.
 
 A cube is created once with its whole frame axis, every frame pending. Frames are then written region by region, a whole
 shard at a time, so that writers in different processes never touch the same object. Within a region the
 ``frame_status`` is written last: a frame that is not pending is complete on disk.
+
+What a reader sees of a cube is the consolidated metadata in its root, one object that is replaced in one step. Creating
+and lengthening a cube end with that step, so that a cube never shows half of either: while frames are appended, arrays
+grow behind the metadata of the old length.
 """
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +26,32 @@ import zarr
 import zarr.codecs
 import zarr.errors
 from numpy.typing import ArrayLike, NDArray
+from upath import UPath
 
 import sunaug
+from sunaug.cube.encoding import round_bits
 from sunaug.cube.schema import (
     FRAME_VARIABLES,
     INTENSITY_SCALES,
     OBSERVED_VARIABLES,
+    SATURATED_SHARE,
     SCHEMA_VERSION,
     SYNTHETIC_VARIABLES,
     Variable,
     frame_coordinates,
     wcs_keywords,
 )
+from sunaug.cube.splits import SPLIT_MONTHS, Splits, check_splits, split_of
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel, channel_names
+from sunaug.storage import location, reachable, read_object, remove_tree, replace_object, zarr_location
 
 SHARD_BYTES = 16 * 2**20
 MAX_SHARD_FRAMES = 256
 _SOURCE_LENGTH = 128
+_METADATA = "zarr.json"
+_UNFINISHED = "creation_unfinished"
+_TIMES_PER_CHUNK = 8192
 
 
 def frames_per_shard(n_frames: int, n_channels: int, size: int) -> int:
@@ -53,7 +68,7 @@ def _template(variable: Variable, frame_dim: str, sizes: Mapping[str, int], shar
 
 
 def create_cube(
-    path: str | Path,
+    path: str | Path | UPath,
     *,
     channels: Sequence[str],
     size: int,
@@ -62,14 +77,19 @@ def create_cube(
     times: ArrayLike | None = None,
     n_samples: int | None = None,
     directions: Sequence[str] = (),
+    splits: Splits = SPLIT_MONTHS,
+    keep_bits: int | None = None,
+    saturated_share: bool = False,
     attrs: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an empty cube: all metadata and coordinates, every frame pending, no pixel yet.
 
+    What an earlier call left behind that was stopped on the way is removed first.
+
     Parameters
     ----------
     path : str or pathlib.Path
-        Zarr store to make; an existing one is refused.
+        Zarr store to make, a path or URL; an existing one is refused.
     channels : sequence of str
         Channel names, any spelling that the lexicon knows.
     size : int
@@ -83,6 +103,12 @@ def create_cube(
         Makes a synthetic cube of that many samples in place of an observed one.
     directions : sequence of str
         Names of the steering directions of a synthetic cube.
+    splits : mapping of str to sequence of int
+        Months of the time splits of an observed cube.
+    keep_bits : int, optional
+        Mantissa bits to which `write_frames` rounds the intensity; all 23 by default.
+    saturated_share : bool
+        Keep the mask of saturated pixels.
     attrs : mapping, optional
         More attributes (processing steps, label sources, bundle hash); values must go into JSON.
 
@@ -102,7 +128,13 @@ def create_cube(
         raise UsageError(f"unknown intensity scale {intensity_scale!r}: one of {', '.join(INTENSITY_SCALES)}.")
     if (times is None) == (n_samples is None):
         raise UsageError("give either the times of an observed cube or the number of samples of a synthetic one.")
-    if Path(path).exists():
+    if keep_bits is not None and not 1 <= keep_bits <= 23:
+        raise UsageError(f"keep_bits is {keep_bits}: float32 has 1 to 23 mantissa bits.")
+    splits = check_splits(splits)
+    place = location(path)
+    if is_unfinished(place):
+        remove_tree(place)
+    elif place.exists():
         raise SunaugError(f"{path}: exists already; choose another path or remove it first.")
 
     frame_dim, extra = ("time", OBSERVED_VARIABLES) if times is not None else ("sample", SYNTHETIC_VARIABLES)
@@ -129,7 +161,7 @@ def create_cube(
     }
     if frame_dim == "sample":
         coordinates["direction"] = ("direction", np.array(list(directions), dtype="<U64"))
-    schema = FRAME_VARIABLES | extra
+    schema = FRAME_VARIABLES | extra | (SATURATED_SHARE if saturated_share else {})
     dataset = xr.Dataset(
         {name: _template(variable, frame_dim, sizes, shard) for name, variable in schema.items()},
         coords=coordinates,
@@ -142,6 +174,7 @@ def create_cube(
             "intensity_scale": intensity_scale,
             "solar_radius_pixels": float(disk_radius),
             "wcs": wcs_keywords(size, disk_radius),
+            **({"splits": {name: list(months) for name, months in splits.items()}} if times is not None else {}),
             **(attrs or {}),
         },
     )
@@ -149,6 +182,10 @@ def create_cube(
     dataset["intensity"].attrs["units"] = units.pop() if intensity_scale != "browse" and len(units) == 1 else "1"
     if intensity_scale == "browse":
         dataset["intensity"].attrs["comment"] = "8-bit display counts of a browse image, not DN/s"
+    if keep_bits is not None:
+        dataset["intensity"].attrs["keep_bits"] = keep_bits
+    if times is not None:
+        dataset["split"] = dataset["split"].copy(data=split_of(axis, splits))
 
     encoding: dict[str, dict[str, Any]] = {
         # fill_value is what Zarr reads for a frame not yet written; without it that would be 0, a valid intensity.
@@ -159,30 +196,140 @@ def create_cube(
         }
         for name, variable in schema.items()
     }
-    encoding["intensity"] |= {
-        "chunks": (1, len(names), size, size),
-        "shards": (shard, len(names), size, size),
-        "compressors": zarr.codecs.ZstdCodec(level=3),
-    }
+    for name in ("intensity", "saturated_share"):
+        if name in encoding:
+            encoding[name] |= {
+                "chunks": (1, len(names), size, size),
+                "shards": (shard, len(names), size, size),
+                # Rounded floats: sorting their bits first makes zstd a third smaller than zstd alone.
+                "compressors": zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            }
     if frame_dim == "time":
-        encoding["time"] = {"units": "nanoseconds since 1970-01-01", "dtype": "int64", "chunks": (len(axis),)}
+        times_per_chunk = max(len(axis), _TIMES_PER_CHUNK)
+        encoding["time"] = {"units": "nanoseconds since 1970-01-01", "dtype": "int64", "chunks": (times_per_chunk,)}
     for variable in dataset.variables.values():
         variable.encoding.pop("chunks", None)
+    attributes, dataset.attrs = dataset.attrs, {_UNFINISHED: True}
+    with reachable(place), _quiet_zarr():
+        root = zarr_location(place)
+        zarr.create_group(**root, zarr_format=3, attributes={_UNFINISHED: True})
+        dataset.to_zarr(**root, mode="a", compute=False, zarr_format=3, consolidated=False, encoding=encoding)
+        commit(place, attributes)
+
+
+def is_unfinished(path: str | Path | UPath) -> bool:
+    """Whether something at `path` is the beginning of a cube, left by a `create_cube` that was stopped."""
+    place = location(path)
+    if not place.exists() or not place.is_dir():
+        return False
+    try:
+        with _quiet_zarr():
+            return bool(zarr.open_group(**zarr_location(place), mode="r").attrs.get(_UNFINISHED))
+    except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError):
+        return all(one.name.endswith(".partial") for one in place.iterdir())
+
+
+@contextmanager
+def _quiet_zarr() -> Iterator[None]:
     with warnings.catch_warnings():
-        # Fixed-length text is an extension of Zarr 3 that zarr-python announces at each write.
+        # Fixed-length text and consolidated metadata are extensions of Zarr 3 that zarr-python announces at each write.
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
         warnings.simplefilter("ignore", zarr.errors.UnstableSpecificationWarning)
-        dataset.to_zarr(path, mode="w-", compute=False, zarr_format=3, consolidated=False, encoding=encoding)
+        yield
+
+
+def open_arrays(path: str | Path | UPath, *, committed: bool = True) -> zarr.Group:
+    """The cube as a Zarr group to write into; with `committed` false at the length its arrays have by themselves."""
+    with _quiet_zarr():
+        return zarr.open_group(**zarr_location(path), mode="r+", use_consolidated=committed)
+
+
+def commit(path: str | Path | UPath, attrs: Mapping[str, Any]) -> None:
+    """Show readers the arrays as they are now, together with these attributes, in one step.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    attrs : mapping
+        Attributes to set, None to remove one; those that stand there and are not named are kept.
+    """
+    place = location(path)
+    root = _with_attributes(place, {**attrs, _UNFINISHED: None})
+    arrays = sorted(one.parent.name for one in place.glob(f"*/{_METADATA}"))
+    members = {name: json.loads(read_object(place / name / _METADATA)) for name in arrays}
+    # As zarr-python and xarray read it; the form is that of the proposed extension of the Zarr 3 specification.
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": members}
+    replace_object(place / _METADATA, json.dumps(root | {"consolidated_metadata": consolidated}, indent=2).encode())
+
+
+def set_attributes(path: str | Path | UPath, attrs: Mapping[str, Any]) -> None:
+    """Set attributes of the cube in one step, as `commit` does, but show readers no other length; None removes one."""
+    root = _with_attributes(location(path), attrs)
+    replace_object(location(path) / _METADATA, json.dumps(root, indent=2).encode())
+
+
+def _with_attributes(place: UPath, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    root: dict[str, Any] = json.loads(read_object(place / _METADATA))
+    changed = {**root["attributes"], **attrs}
+    return root | {"attributes": {name: value for name, value in changed.items() if value is not None}}
+
+
+def grow_cube(path: str | Path | UPath, times: ArrayLike) -> tuple[int, int]:
+    """Make room for later frames, pending, that readers do not see before `commit`.
+
+    Room that an earlier call made and that was never committed is given up.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    times : array_like of datetime64, shape (n,)
+        Ascending, all later than the cube's last frame.
+
+    Returns
+    -------
+    start, stop : int
+        Numbers of the new frames.
+    """
+    cube = open_cube(path)
+    added = np.asarray(times, dtype="datetime64[ns]")
+    start, stop = cube.sizes["time"], cube.sizes["time"] + len(added)
+    if (np.diff(np.concatenate([cube["time"].values[-1:], added])) <= np.timedelta64(0)).any():
+        raise UsageError("appended frame times must be ascending and later than the cube's last frame.")
+    group = open_arrays(path, committed=False)
+    values: dict[str, Any] = {"time": added.astype(np.int64)}
+    for name, variable in (FRAME_VARIABLES | OBSERVED_VARIABLES | SATURATED_SHARE).items():
+        if name in group:
+            # Images are written whole before their status is; NaN in their place would only cost time.
+            values[name] = None if "y" in variable.dims else variable.fill
+    values["split"] = split_of(added, cube.attrs["splits"])
+    for name, value in values.items():
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        with _quiet_zarr():
+            # Down first, so that nothing is left of room made before.
+            array.resize((start, *array.shape[1:]))
+            array.resize((stop, *array.shape[1:]))
+        if value is not None:
+            array[start:stop] = value
+    return start, stop
 
 
 def shard_ranges(cube: xr.Dataset) -> list[tuple[int, int]]:
     """Half-open frame ranges of the cube's shards: the regions that may be written side by side."""
     n_frames = cube.sizes["time" if "time" in cube.dims else "sample"]
-    shard = cube["intensity"].encoding["shards"][0]
-    return [(start, min(start + shard, n_frames)) for start in range(0, n_frames, shard)]
+    return shard_pieces(0, n_frames, cube["intensity"].encoding["shards"][0])
 
 
-def write_frames(path: str | Path, start: int, frames: Mapping[str, NDArray[Any]]) -> None:
-    """Write frames into a cube, ``frame_status`` last.
+def shard_pieces(start: int, stop: int, frames: int) -> list[tuple[int, int]]:
+    """Cut frames [start, stop) where shards of `frames` frames end."""
+    borders = [start, *range((start // frames + 1) * frames, stop, frames), stop]
+    return list(pairwise(borders)) if stop > start else []
+
+
+def write_frames(
+    path: str | Path | UPath, start: int, frames: Mapping[str, NDArray[Any]], *, committed: bool = True
+) -> None:
+    """Write frames into a cube, ``frame_status`` last, the intensity rounded to the cube's ``keep_bits``.
 
     Parameters
     ----------
@@ -191,44 +338,54 @@ def write_frames(path: str | Path, start: int, frames: Mapping[str, NDArray[Any]
         Number of the first frame; with several writers at work, the start of a shard.
     frames : mapping of str to ndarray
         Values by variable name, the frame axis first and of one length; ``frame_status`` among them.
+    committed : bool
+        False to reach the frames that `grow_cube` made room for.
     """
-    group = zarr.open_group(path, mode="r+")
+    group = open_arrays(path, committed=committed)
     count = len(frames["frame_status"])
     for name in sorted(frames, key=lambda name: name == "frame_status"):
         array = group[name]
         assert isinstance(array, zarr.Array)
-        array[start : start + count] = frames[name]
+        values = frames[name]
+        if name == "intensity" and (bits := array.attrs.get("keep_bits")):
+            values = round_bits(values, int(str(bits)))
+        array[start : start + count] = values
 
 
-def open_cube(path: str | Path, *, chunks: Any = None) -> xr.Dataset:
+def open_cube(path: str | Path | UPath, *, chunks: Any = None) -> xr.Dataset:
     """Open a cube, observed or synthetic.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        Zarr store that sunaug made.
+        Zarr store that sunaug made, a path or URL.
     chunks : optional
         As for `xarray.open_zarr`: None reads through NumPy on access, ``{}`` gives Dask arrays.
 
     Returns
     -------
     xarray.Dataset
-        Dimensions ``time`` (or ``sample``), ``channel``, ``y``, ``x``; see `sunaug.cube.schema`.
+        Dimensions ``time`` (or ``sample``), ``channel``, ``y``, ``x``; see `sunaug.cube.schema`. It stays as it is
+        while frames are appended to the cube.
 
     Raises
     ------
     UsageError
         If nothing is at `path`.
     SunaugError
-        If it is not a cube, or one of another schema version.
+        If it is not a cube, one that was never finished creating, or one of another schema version.
     """
-    if "://" not in str(path) and not Path(path).exists():
-        raise UsageError(f"{path}: no such cube; make one with `sunaug ingest SOURCE --out {path}`.")
+    place = location(path)
+    with reachable(path):
+        if not place.exists():
+            raise UsageError(f"{path}: no such cube; make one with `sunaug ingest SOURCE --out {path}`.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", zarr.errors.UnstableSpecificationWarning)
-            dataset = xr.open_zarr(path, chunks=chunks, consolidated=False)
+        with _quiet_zarr():
+            dataset = xr.open_zarr(**zarr_location(place), chunks=chunks, consolidated=True)
     except (ValueError, OSError, KeyError, zarr.errors.BaseZarrError) as error:
+        if (place / _METADATA).exists() and is_unfinished(place):
+            message = f"{path}: the run that was creating this cube was stopped; give its command again."
+            raise SunaugError(message) from None
         raise SunaugError(f"{path}: not a Zarr cube ({str(error).splitlines()[0]}).") from None
     version = dataset.attrs.get("schema_version")
     if version != SCHEMA_VERSION:

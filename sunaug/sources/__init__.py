@@ -7,8 +7,10 @@ the archive holds it; every correction belongs to `sunaug.calibrate`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from glob import glob, has_magic
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from sunaug.errors import SunaugError, UsageError
+from sunaug.storage import is_remote, location, reachable
 
 __all__ = [
     "SOURCES",
     "DiskGeometry",
     "FileReference",
+    "InputFile",
     "Observation",
     "RejectedFile",
     "Source",
@@ -181,8 +185,16 @@ class Source(Protocol):
         ...
 
 
-SOURCES: dict[str, str] = {"fits": "sunaug.sources.fits_files", "browse": "sunaug.sources.browse"}
+SOURCES: dict[str, str] = {
+    "fits": "sunaug.sources.fits_files",
+    "browse": "sunaug.sources.browse",
+    "helioviewer": "sunaug.sources.helioviewer",
+    "sdoml": "sunaug.sources.sdoml",
+    "suryabench": "sunaug.sources.suryabench",
+}
 """Modules by name of the source: imported when they are first used."""
+
+_LISTS = (".txt", ".lst")
 
 
 def source(name: str) -> Source:
@@ -192,41 +204,96 @@ def source(name: str) -> Source:
     return module
 
 
-def discover(paths: Iterable[str | Path]) -> list[tuple[Path, str]]:
+@dataclass(frozen=True)
+class InputFile:
+    """A file (or a folder that is one, as a Zarr store) to look into: its path, source and size in bytes.
+
+    `source` is empty where no source reads files of that name.
+    """
+
+    path: Path | UPath
+    source: str
+    size: int
+
+
+def discover(paths: Iterable[str | Path | UPath]) -> list[InputFile]:
     """Find the files that a source can read.
 
     Parameters
     ----------
-    paths : iterable of str or pathlib.Path
-        Files and folders; a folder is searched with everything below it. In a folder, files of other kinds (an index, a
-        note) are passed over; a file that is named itself is kept, with an empty source where none fits.
+    paths : iterable of str, pathlib.Path or upath.UPath
+        Files, folders, glob patterns (``2012/*/aia*.fits``), URLs of these (``s3://bucket/aia/``), and lists: a
+        ``.txt`` file with one of them a line, relative to its own place. A folder is searched with everything below it;
+        files of other kinds (an index, a note) are passed over there, while a file that is named itself is kept.
 
     Returns
     -------
-    list of (pathlib.Path, str)
-        Each file once, in the order of names, with its source's name.
+    list of InputFile
+        Each file once, in the order of names.
 
     Raises
     ------
     UsageError
-        If a path does not exist, or a folder holds nothing that a source reads.
+        If a path does not exist, or a folder or pattern yields nothing that a source reads.
+    SunaugError
+        If a URL cannot be reached.
     """
     kinds = {suffix: name for name in SOURCES for suffix in source(name).SUFFIXES}
 
-    def kind(path: Path) -> str:
-        return next((name for suffix, name in kinds.items() if path.name.lower().endswith(suffix)), "")
+    def kind(name: str) -> str:
+        return next((source for suffix, source in kinds.items() if name.lower().endswith(suffix)), "")
 
-    found: dict[Path, str] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            here = {file: kind(file) for file in sorted(path.rglob("*")) if file.is_file() and kind(file)}
-            if not here:
-                raise UsageError(f"{path}: no image in this folder; sunaug reads {', '.join(kinds)}.")
-            found |= here
-        elif path.exists():
-            found[path] = kind(path)
-        else:
-            raise UsageError(f"{path}: no such file or folder; give a folder of FITS or browse JPEG files.")
+    found: dict[str, InputFile] = {}
+    for path in _without_lists(paths):
+        with reachable(path):
+            place, pattern = location(path), has_magic(str(path))
+            if not pattern and not place.exists():
+                silent = ", or nothing answers there" if is_remote(path) else ""
+                raise UsageError(f"{path}: no such file or folder{silent}; give files, folders, patterns or URLs.")
+            named = not pattern and (place.is_file() or bool(kind(place.name)))
+            files = [(place, place.stat().st_size)] if named else _files(place, is_unit=kind, pattern=pattern)
+            here = [InputFile(one, kind(one.name), size) for one, size in files if named or kind(one.name)]
+        if not here:
+            what = "pattern finds no image" if pattern else "folder holds no image"
+            raise UsageError(f"{path}: this {what}; sunaug reads {', '.join(kinds)}.")
+        found |= {str(one.path): one for one in here}
     if not found:
         raise UsageError("nothing to read: give at least one file or folder.")
-    return sorted(found.items())
+    return [found[name] for name in sorted(found)]
+
+
+def _without_lists(paths: Iterable[str | Path | UPath]) -> Iterator[str | Path | UPath]:
+    for path in paths:
+        if not str(path).lower().endswith(_LISTS):
+            yield path
+            continue
+        place = location(path)
+        with reachable(path):
+            if not place.is_file():
+                raise UsageError(f"{path}: no such list of files.")
+            try:
+                lines = place.read_text().splitlines()
+            except UnicodeDecodeError:
+                raise UsageError(f"{path}: not a list of files, one a line; it is no text.") from None
+        for line in filter(None, map(str.strip, lines)):
+            yield line if is_remote(line) or Path(line).is_absolute() else place.parent / line
+
+
+def _files(place: UPath, *, is_unit: Callable[[str], str], pattern: bool) -> list[tuple[UPath, int]]:
+    """Files below a folder or of a pattern, with their sizes; a folder that a source reads as one file is one."""
+    if is_remote(place):
+        listed = place.fs.glob(place.path, detail=True) if pattern else place.fs.find(place.path, detail=True)
+        options = dict(place.storage_options)
+        return [
+            (UPath(place.fs.unstrip_protocol(name), **options), int(about.get("size") or 0))
+            for name, about in listed.items()
+        ]
+    below: list[UPath] = []
+    if pattern:
+        below = [UPath(name) for name in glob(str(place), recursive=True)]
+    else:
+        for folder, folders, names in os.walk(str(place)):
+            units = [name for name in folders if is_unit(name)]
+            below += [UPath(folder) / name for name in [*names, *units]]
+            folders[:] = [name for name in folders if name not in units]
+    return [(one, one.stat().st_size) for one in below]

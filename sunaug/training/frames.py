@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sunaug.cube import select_split
+from sunaug.cube.splits import time_ranges
 from sunaug.errors import SunaugError
 from sunaug.flares import class_letters
 from sunaug.networks.stylegan2 import encode_flux
 from sunaug.scaling import IntensityScaling
-
-_RANGE_GAP = np.timedelta64(24, "h")
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,6 @@ class TrainingFrames:
     conditions: Tensor
     weights: Tensor
     time_ranges: list[list[str]]
-
-
-def time_ranges(times: NDArray[np.datetime64]) -> list[list[str]]:
-    """Half-open ranges that hold `times` (ascending); a gap of more than a day starts a new one."""
-    seconds = times.astype("datetime64[s]")
-    breaks = np.flatnonzero(np.diff(seconds) > _RANGE_GAP) + 1
-    return [[f"{part[0]}Z", f"{part[-1] + np.timedelta64(1, 's')}Z"] for part in np.split(seconds, breaks)]
 
 
 def load_frames(

@@ -71,3 +71,34 @@ def test_a_channel_that_is_missing_is_not_faulty(frames):
     frames[:, 2] = np.nan
     frames[5, 1] = np.nan
     assert _faulty(frames) == {}
+
+
+@pytest.fixture
+def magnetograms(frames) -> np.ndarray:
+    """AIA 171 and a magnetogram whose active regions come and go, weak and of either sign elsewhere."""
+    field = np.stack([frames[:, 0], np.empty_like(frames[:, 0])], axis=1)
+    random = np.random.default_rng(5)
+    y, x = np.indices((64, 64))
+    for row in range(N):
+        spot = np.exp(-((x - 10 - row) ** 2 + (y - 20) ** 2) / 8) - np.exp(-((x - 14 - row) ** 2 + (y - 20) ** 2) / 8)
+        field[row, 1] = random.normal(0, 2, (64, 64)) + 2000 * spot * (row < N // 2)
+    field[:, 1][:, np.hypot(x - 31.5, y - 31.5) > 28] = np.nan
+    return field
+
+
+def test_a_magnetogram_is_measured_by_its_strength(magnetograms):
+    channels = ["aia171", "hmi_m"]
+    measures = measure_frames(magnetograms, 28.0, channels)
+    assert (measures.level[:, 1] > 0.5).all()
+    np.testing.assert_array_equal(measures.level[:, 0], measure_frames(magnetograms, 28.0).level[:, 0])
+    assert find_faulty(measures, TIMES, channels) == {}
+
+
+def test_missing_blocks_of_a_magnetogram_are_found(magnetograms):
+    magnetograms[9, 1, 20:40, :40] = np.nan
+    magnetograms[30, 1, :, :] = 0
+    channels = ["aia171", "hmi_m"]
+    found = find_faulty(measure_frames(magnetograms, 28.0, channels), TIMES, channels)
+    assert "HMI M: incomplete" in found[9]
+    assert "HMI M: blank" in found[30]
+    assert sorted(found) == [9, 30]

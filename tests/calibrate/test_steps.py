@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
 
-from sunaug.calibrate.degradation import degradation_factor
 from sunaug.calibrate.exposure import per_second
 from sunaug.calibrate.quality import check_quality, quality_bits
 from sunaug.calibrate.saturation import saturated_fraction
-from sunaug.errors import UsageError
 from sunaug.sources import RejectedFile
 
 
@@ -25,6 +23,13 @@ def test_signed_quality_words_have_bit_31():
     assert quality_bits(-(2**31)) == [31]
 
 
+def test_bits_of_hmi_mean_other_things():
+    check_quality(1 << 10, lenient=True, instrument="HMI")
+    with pytest.raises(RejectedFile, match="bit 9: eclipse"):
+        check_quality(1 << 9, lenient=True, instrument="HMI")
+    check_quality(1 << 9, lenient=True)
+
+
 @pytest.mark.parametrize("exposure", [0.0, -1.0, float("nan")])
 def test_exposure_must_be_above_zero(exposure):
     with pytest.raises(RejectedFile, match="EXPTIME"):
@@ -39,12 +44,4 @@ def test_saturated_fraction_leaves_missing_pixels_out():
     image = np.array([[np.nan, 1], [15000, 16000]], np.float32)
     assert saturated_fraction(image, 15000) == pytest.approx(2 / 3)
     assert np.isnan(saturated_fraction(np.full((2, 2), np.nan, np.float32), 1))
-
-
-def test_degradation_is_linear_between_days(tmp_path):
-    (tmp_path / "degrad_193.csv").write_text('"2010-05-01T12:00:00.000",1.0\n"2010-05-02T12:00:00.000",0.9\n')
-    assert degradation_factor(tmp_path, "aia193", np.datetime64("2010-05-02T00:00")) == pytest.approx(0.95)
-    with pytest.raises(RejectedFile, match="covers 2010-05-01 to 2010-05-02"):
-        degradation_factor(tmp_path, "aia193", np.datetime64("2011-01-01"))
-    with pytest.raises(UsageError, match=r"degrad_171\.csv: no degradation table for aia171"):
-        degradation_factor(tmp_path, "aia171", np.datetime64("2010-05-02"))
+    assert saturated_fraction(np.array([[-32768, 1], [15000, 16000]], np.int16), 15000, -32768) == pytest.approx(2 / 3)

@@ -26,7 +26,8 @@ def cube(tmp_path_factory):
 def test_ingest_says_what_it_did(cube):
     path, done = cube
     assert f"{path}: 3 frames (3 complete)" in done.stdout
-    assert "1 files left out" in done.stdout
+    assert "3 inputs used, 1 left out." in done.stdout
+    assert f"{path.parent / 'cube.rejected.csv'}" in done.stdout
     assert "no flare catalogue given" in done.stdout
 
 
@@ -42,7 +43,7 @@ def test_inspect_shows_and_draws(cube, tmp_path):
     ("make", "code", "sentence"),
     [
         (lambda folder: folder / "none", 2, "no such file or folder"),
-        (lambda folder: folder, 2, "no image in this folder"),
+        (lambda folder: folder, 2, "this folder holds no image"),
         (lambda folder: _write(folder, "text.fits", "just text"), 1, "not a FITS file"),
         (lambda folder: _truncated(folder), 1, "truncated"),
     ],

@@ -44,7 +44,7 @@ def test_cube_of_another_schema_version(tmp_path):
     zarr.open_group(cube, mode="r+").attrs["schema_version"] = "99"
     done = sunaug("train", "--cube", cube, "--out", tmp_path / "run")
     assert done.returncode == 1
-    assert "has schema version 99, this sunaug reads version 1" in done.stderr
+    assert "has schema version 99, this sunaug reads version 2" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from sunaug.cube import FrameStatus, create_cube, open_cube, select_split, write_frames
+from sunaug.cube.splits import parse_splits
 from sunaug.errors import SunaugError, UsageError
 
 TIMES = pd.date_range("2012-07-29T12:00", "2012-08-03", freq="12h").to_numpy()
@@ -38,3 +39,25 @@ def test_splits_that_cannot_be_made_are_refused(cube, tmp_path):
     create_cube(tmp_path / "s.zarr", n_samples=2, **SETTINGS)
     with pytest.raises(UsageError, match="synthetic"):
         select_split(open_cube(tmp_path / "s.zarr"), "train")
+
+
+def test_months_of_the_splits_can_be_chosen(tmp_path):
+    assert parse_splits("train=1-3,7 validation=8 test=10-12")["train"] == (1, 2, 3, 7)
+    create_cube(tmp_path / "c.zarr", times=TIMES, splits={"train": [8], "test": [7]}, **SETTINGS)
+    cube = open_cube(tmp_path / "c.zarr")
+    assert list(cube["split"].values) == [3, 3, 3, 0, 0, 1, 1, 1, 1, 1], "the day before August is purged"
+    assert pd.DatetimeIndex(select_split(cube, "test", usable_only=False)["time"].values).max().month == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train=1-13", "1 to 12"),
+        ("train=1 test=1", "in one split only"),
+        ("learn=1", "unknown split"),
+        ("train=a", "not"),
+    ],
+)
+def test_senseless_splits_are_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_splits(text)

@@ -5,6 +5,7 @@ import zarr
 
 from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
 from sunaug.cube.schema import FRAME_VARIABLES, OBSERVED_VARIABLES, SYNTHETIC_VARIABLES
+from sunaug.cube.store import commit, grow_cube
 from sunaug.errors import SunaugError, UsageError
 
 TIMES = np.datetime64("2012-01-01", "ns") + np.arange(5) * np.timedelta64(1, "D")
@@ -96,5 +97,51 @@ def test_what_is_no_cube_is_named(path, tmp_path):
     with pytest.raises(SunaugError, match="not a Zarr cube"):
         open_cube(tmp_path / "folder")
     zarr.open_group(path, mode="r+").attrs["schema_version"] = "99"
-    with pytest.raises(SunaugError, match="has schema version 99, this sunaug reads version 1"):
+    with pytest.raises(SunaugError, match="has schema version 99, this sunaug reads version 2"):
         open_cube(path)
+
+
+def test_creating_that_was_stopped_is_begun_anew(tmp_path):
+    path = tmp_path / "c.zarr"
+    zarr.create_group(path, attributes={"creation_unfinished": True})
+    with pytest.raises(SunaugError, match="give its command again"):
+        open_cube(path)
+    create_cube(path, times=TIMES, **SETTINGS)
+    assert open_cube(path).sizes["time"] == 5
+
+
+def test_intensity_is_rounded_when_it_is_written(tmp_path):
+    create_cube(tmp_path / "c.zarr", times=TIMES, keep_bits=10, **SETTINGS)
+    image = np.random.default_rng(0).lognormal(3, 2, (5, 2, 16, 16)).astype(np.float32)
+    image[0, 0, 0, 0] = np.nan
+    write_frames(tmp_path / "c.zarr", 0, {"intensity": image, "frame_status": np.ones(5, np.int8)})
+    cube = open_cube(tmp_path / "c.zarr")
+    assert cube["intensity"].attrs["keep_bits"] == 10
+    stored = cube["intensity"].values
+    assert np.isnan(stored[0, 0, 0, 0])
+    assert np.nanmax(np.abs(stored / image - 1)) <= 2.0**-11
+    assert (stored != image).mean() > 0.9
+
+
+def test_grown_frames_show_when_they_are_committed(path):
+    write_frames(path, 0, {"frame_status": np.ones(5, np.int8), "intensity": np.ones((5, 2, 16, 16), np.float32)})
+    before = open_cube(path)
+    later = TIMES[-1] + np.arange(1, 4) * np.timedelta64(1, "D")
+    assert grow_cube(path, later) == (5, 8)
+    write_frames(
+        path,
+        5,
+        {"frame_status": np.ones(3, np.int8), "intensity": np.full((3, 2, 16, 16), 2, np.float32)},
+        committed=False,
+    )
+    assert open_cube(path).sizes["time"] == before.sizes["time"] == 5
+    np.testing.assert_array_equal(before["intensity"].values, 1)
+    commit(path, {"note": "more"})
+    after = open_cube(path)
+    np.testing.assert_array_equal(after["time"].values, np.concatenate([TIMES, later]))
+    np.testing.assert_array_equal(after["intensity"].values[:, 0, 0, 0], [1] * 5 + [2] * 3)
+    assert after["forecast_flux"].isnull().all()
+    assert after.attrs["note"] == "more"
+    np.testing.assert_array_equal(before["intensity"].values, 1)
+    with pytest.raises(UsageError, match="later than the cube's last frame"):
+        grow_cube(path, later)

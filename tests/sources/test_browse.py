@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sunaug.errors import UsageError
-from sunaug.sources import RejectedFile, browse, discover
+from sunaug.sources import RejectedFile, browse
 from tests.make_data import disk_image, write_rgb
 
 
@@ -58,19 +57,3 @@ def test_damaged_files_are_named(tmp_path, content, reason):
     path.write_bytes(content)
     with pytest.raises(RejectedFile, match=reason):
         browse.read(*browse.refer(path, None))
-
-
-def test_discover_finds_images_below_a_folder_once(tmp_path):
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "index.csv").write_text("file")
-    for name in ("b.fits", "deep/a.jpg"):
-        (tmp_path / name).write_bytes(b"x")
-    found = discover([tmp_path, tmp_path / "b.fits"])
-    assert [(path.name, kind) for path, kind in found] == [("b.fits", "fits"), ("a.jpg", "browse")]
-
-
-def test_discover_refuses_missing_paths_and_empty_folders(tmp_path):
-    with pytest.raises(UsageError, match="no such file or folder"):
-        discover([tmp_path / "none"])
-    with pytest.raises(UsageError, match="no image in this folder"):
-        discover([tmp_path])

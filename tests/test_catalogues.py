@@ -1,0 +1,169 @@
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sunaug.catalogues import fetch_flares, read_catalogue, write_catalogue
+from sunaug.errors import SunaugError, UsageError
+from sunaug.flares import forecast_flux, nowcast_flux
+
+PAGE = 3
+
+
+def _event(start, peak, end, goes_class, region, reporter="SWPC"):
+    """One flare with the fields that the HEK sends: times without a zone, unknown values as null."""
+    return {
+        "event_type": "FL",
+        "event_starttime": start,
+        "event_peaktime": peak,
+        "event_endtime": end,
+        "event_coordsys": "UTC-HGS-TOPO",
+        "event_coordunit": "degrees",
+        "event_coord1": 12.0,
+        "event_coord2": -17.0,
+        "event_coord3": None,
+        "hpc_coord": "POINT(190.1 -300.2)",
+        "hgs_coord": "POINT(12 -17)",
+        "fl_goescls": goes_class,
+        "fl_peakflux": None,
+        "fl_peakfluxunit": None,
+        "ar_noaanum": region,
+        "frm_name": reporter,
+        "obs_observatory": "GOES",
+        "SOL_standard": f"SOL{start}L000C000",
+    }
+
+
+EVENTS = [
+    _event("2017-09-03T23:50:00", "2017-09-04T00:10:00", "2017-09-04T00:20:00", "C8.3", 12673),
+    _event("2017-09-04T05:36:00", "2017-09-04T05:49:00", "2017-09-04T06:05:00", "M1.2", 12673),
+    _event("2017-09-04T05:37:00", "2017-09-04T05:49:00", "2017-09-04T05:59:00", "M1.2", 12673, "SSW Latest Events"),
+    _event("2017-09-06T08:57:00", "2017-09-06T09:10:00", "2017-09-06T09:17:00", "X2.2", 12673),
+    _event("2017-09-06T11:53:00", "2017-09-06T12:02:00", "2017-09-06T12:10:00", "X9.3", None),
+    _event("2017-09-06T12:00:00", "2017-09-06T12:01:00", "2017-09-06T12:09:00", "", None, "Flare Detective"),
+    _event("2017-10-20T23:10:00", "2017-10-20T23:28:00", "2017-10-20T23:37:00", "M1.1", 0),
+]
+
+
+class _Hek(BaseHTTPRequestHandler):
+    """Answers a search as the HEK does: events that touch the range, three to a page."""
+
+    def do_GET(self):
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        self.server.queries.append(query)
+        assert (query["cmd"], query["cosec"], query["event_type"]) == ("search", "2", "fl")
+        found = [
+            event
+            for event in EVENTS
+            if event["event_endtime"] >= query["event_starttime"] and event["event_starttime"] <= query["event_endtime"]
+        ]
+        assert query["op0"] == "="
+        field = {"FRM_Name": "frm_name", "OBS_Observatory": "obs_observatory"}[query["param0"]]
+        found = [event for event in found if event[field] == query["value0"]]
+        page = int(query["page"])
+        answer = {"result": found[PAGE * (page - 1) : PAGE * page], "overmax": len(found) > PAGE * page}
+        body = b"<html>maintenance</html>" if self.server.broken else json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hek():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hek)
+    server.queries, server.broken = [], False
+    server.url = f"http://127.0.0.1:{server.server_port}/hek/her?"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_swpc_flares_come_over_several_pages_and_months(hek):
+    catalogue = fetch_flares("2017-09-04", "2017-11-01", "swpc", url=hek.url)
+    # The C8.3 started before the range and was only going on when it began.
+    assert list(catalogue.flares["peak_flux"].round(7)) == [1.2e-5, 2.2e-4, 9.3e-4, 1.1e-5]
+    assert list(catalogue.flares["region"]) == [12673, 12673, 0, 0]
+    assert str(catalogue.flares["peak"][2]) == "2017-09-06 12:02:00"
+    assert {query["page"] for query in hek.queries} == {"1", "2"}
+    assert catalogue.repairs == {}
+    assert catalogue.provenance["reported_by"] == "SWPC"
+    assert "operational" in catalogue.provenance["scaling"]
+
+
+def test_all_of_hek_keeps_every_reporter_and_leaves_out_what_has_no_class(hek):
+    catalogue = fetch_flares("2017-09-04", "2017-09-08", "hek", url=hek.url)
+    assert list(catalogue.flares["source"]) == ["SWPC", "SSW Latest Events", "SWPC", "SWPC"]
+    assert catalogue.repairs == {"unreadable class or start, left out": 1}
+
+
+def test_a_fetched_list_is_written_and_read_back(hek, tmp_path):
+    fetched = fetch_flares("2017-09-04", "2017-09-08", url=hek.url)
+    write_catalogue(tmp_path / "flares.csv", fetched)
+    read = read_catalogue(tmp_path / "flares.csv")
+    pd.testing.assert_frame_equal(read.flares, fetched.flares)
+    assert read.coverage == fetched.coverage == (np.datetime64("2017-09-04"), np.datetime64("2017-09-08"))
+    # Without the range in the file, nothing would be known of the quiet day after the last flare.
+    times = ["2017-09-06T11:00", "2017-09-06T13:00", "2017-09-07T12:00"]
+    np.testing.assert_allclose(forecast_flux(np.array(times, "M8[ns]"), read), [9.3e-4, 0, np.nan])
+    np.testing.assert_allclose(nowcast_flux(np.array(times, "M8[ns]"), read), [0, 9.3e-4, 0])
+
+
+def test_a_range_without_flares_is_quiet_and_not_an_error(hek, tmp_path):
+    write_catalogue(tmp_path / "quiet.csv", fetch_flares("2018-01-01", "2018-01-03", url=hek.url))
+    read = read_catalogue(tmp_path / "quiet.csv")
+    np.testing.assert_array_equal(forecast_flux(np.array(["2018-01-01T12:00"], "M8[ns]"), read), [0])
+    np.testing.assert_array_equal(nowcast_flux(np.array(["2018-01-01T12:00"], "M8[ns]"), read), [0])
+
+
+def test_what_has_not_happened_yet_is_unknown(hek):
+    now = np.datetime64("now", "ns")
+    begin, end = fetch_flares(now - np.timedelta64(1, "D"), now + np.timedelta64(9, "D"), url=hek.url).coverage
+    assert begin < end < now + np.timedelta64(1, "h")
+
+
+def test_classes_may_stand_in_place_of_fluxes(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(
+        "start,peak,end,class\n2017-09-06T11:53Z,2017-09-06T12:02Z,,X9.3\n2017-09-07,,,M1\n2017-09-08,,,?\n"
+    )
+    read = read_catalogue(path)
+    np.testing.assert_allclose(read.flares["peak_flux"], [9.3e-4, 1e-5])
+    assert read.repairs["unreadable class or start, left out"] == 1
+    assert read.provenance["source"] == "own.csv"
+
+
+def test_an_unreadable_range_in_the_first_line_is_named(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("# covers 2017 to tomorrow\nstart,peak,end,class\n2017-09-07,,,M1\n")
+    with pytest.raises(SunaugError, match="names no readable range"):
+        read_catalogue(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("2017-09-04", "2017-09-04"), "not after the start"),
+        (("2017-09-04", "tomorrow"), "is not a time"),
+        (("2017-09-04", "2017-09-05", "goes"), "unknown flare list"),
+    ],
+)
+def test_senseless_requests_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        fetch_flares(*settings)
+
+
+def test_no_network_is_one_sentence(hek):
+    hek.broken = True
+    with pytest.raises(SunaugError, match=r"127\.0\.0\.1.*no answer from the HEK"):
+        fetch_flares("2017-09-04", "2017-09-05", url=hek.url)
+    with pytest.raises(SunaugError, match="Connection refused"):
+        fetch_flares("2017-09-04", "2017-09-05", url="http://127.0.0.1:9/hek/her?")
