@@ -163,8 +163,7 @@ def leave_out_known(
         elif place == len(times):
             new.append(file)
         else:
-            last = time_text(times[-1])
-            rejected.append(_reject(file, f"before the cube's last frame ({last}), and frames are appended after it."))
+            rejected.append(_reject(file, "before the cube's last frame, and a cube grows at its end only."))
     return new, known, rejected
 
 

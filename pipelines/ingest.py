@@ -349,7 +349,8 @@ class _Run:
         table = rejections_path(self.cube)
         earlier = read_rejections(table)
         # A first ingest's table is its own, begun anew; an append keeps what others wrote before it.
-        before = [one for one in earlier if one.file not in self.inputs] if ingests else []
+        mine = {file.input for frame in self.frames for file in frame.files}
+        before = [one for one in earlier if one.file not in mine] if ingests else []
         start = begun["start"]
         filling = Filling(plan, start, self.frames, [*before, *self.rejected], self.workers, self.scheduler, self.tell)
         self._write_labels(filling)
