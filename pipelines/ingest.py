@@ -47,6 +47,8 @@ from sunaug.xrs import XrsSeries, read_xrs
 __all__ = ["IngestOptions", "IngestResult", "ingest"]
 
 FILES_PER_LOOK = 64
+OTHER_STRETCH = frozenset({"aia94", "aia131", "aia171"})
+"""Channels that Helioviewer stretches in another way than the images that `sunaug.calibrate.stretch` knows."""
 BYTES_FOR_PROCESSES = 2**28
 """From here on reading FITS outweighs starting processes, which decompress side by side where threads take turns."""
 
@@ -217,6 +219,10 @@ class _Run:
         self.source_scale = _intensity_scale(references)
         if options.degradation and any(file.source == "suryabench" for file in references):
             raise UsageError("SuryaBench files are corrected for degradation already; leave --degradation out.")
+        jp2 = {name for file in references if file.source == "helioviewer" for name in file.channels}
+        if options.undo_stretch and jp2 & OTHER_STRETCH:
+            other = ", ".join(sorted(jp2 & OTHER_STRETCH))
+            raise UsageError(f"Helioviewer's stretch of {other} is another than the browse images'; leave it out.")
         all_channels = {name for file in references for name in file.channels}
         self.channels = list(options.channels or sorted(all_channels, key=_channel_order(references)))
         tolerance = np.timedelta64(round(options.tolerance * 1e9), "ns")

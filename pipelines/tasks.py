@@ -107,7 +107,7 @@ def _run_distributed(
     report: Callable[[int], None],
 ) -> list[Item]:
     try:
-        from distributed import Client, KilledWorker, as_completed
+        from distributed import CancelledError, Client, KilledWorker, as_completed
         from distributed.comm import CommClosedError
     except ImportError:
         raise UsageError("a scheduler address needs Dask's distributed: pip install 'sunaug[cluster]'.") from None
@@ -121,6 +121,8 @@ def _run_distributed(
         done = 0
         try:
             for future in as_completed(futures):
+                if future.status == "error":
+                    future.result()  # at once: others may never be done
                 done += cost[future.key]
                 report(done)
             return list(client.gather(futures))
@@ -128,5 +130,5 @@ def _run_distributed(
             raise SunaugError(
                 f"{address}: workers died of the same task again and again ({error}); give them more memory."
             ) from None
-        except (CommClosedError, TimeoutError) as error:
-            raise SunaugError(f"{address}: the scheduler went away ({error}); give the command again.") from None
+        except (CancelledError, CommClosedError, TimeoutError):
+            raise SunaugError(f"{address}: the scheduler went away; give the command again.") from None

@@ -209,8 +209,9 @@ def update_pointing(observation: Observation, table: PointingTable) -> Observati
 
     Equals ``aiapy.calibrate.update_pointing``: a row holds for ``T_START <= T_OBS < T_STOP``, the centre is X0 and Y0
     counted from 0 (CRPIX = X0 + 1), the roll INSTROT + SAT_ROT (AIA-SDO FITS Keyword Document, AIA02840, section 2.2),
-    and a missing value leaves the header's. JSOC's table lacks SAT_ROT: then it is 0, and where the header is rolled by
-    more than `ROLLED_DEGREES` from INSTROT, as in calibration manoeuvres, the difference.
+    and a missing value leaves the header's. JSOC's table lacks SAT_ROT, which is the header's then. Where that has none it
+    is 0, and where the header is rolled by more than `ROLLED_DEGREES` from INSTROT, as in calibration manoeuvres, the
+    difference.
 
     Parameters
     ----------
@@ -245,7 +246,8 @@ def update_pointing(observation: Observation, table: PointingTable) -> Observati
     radius = known(observation.sun_radius / table.imscale[place], old.radius)
     header_roll = float(np.rad2deg(np.arctan2(old.to_pixels[0, 1], old.to_pixels[0, 0])))
     away = (header_roll - table.instrot[place] + 180) % 360 - 180
-    sat_rot = known(table.sat_rot[place], away if abs(away) > ROLLED_DEGREES else 0.0)
+    otherwise = known(observation.satellite_roll, away if abs(away) > ROLLED_DEGREES else 0.0)
+    sat_rot = known(table.sat_rot[place], otherwise)
     roll = np.deg2rad(known(table.instrot[place] + sat_rot, header_roll))
     turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
     return replace(observation, geometry=DiskGeometry(centre, turn * radius))

@@ -146,6 +146,8 @@ class Observation:
         Angular radius of the photosphere in arcsec as seen by the instrument.
     level : float
         Processing level of the file (LVL_NUM); NaN where it does not say. Only level 1 takes new pointing or a PSF.
+    satellite_roll : float
+        Roll of the spacecraft in degrees (SAT_ROT); NaN where the file does not say.
     degradation : float
         Degradation factor that the source has divided by already; NaN where it has not, or does not say.
     """
@@ -161,6 +163,7 @@ class Observation:
     blank: int | None = None
     sun_radius: float = np.nan
     level: float = np.nan
+    satellite_roll: float = np.nan
     degradation: float = np.nan
 
 

@@ -277,6 +277,7 @@ def observe(header: Mapping[str, Any], image: NDArray[Any]) -> Observation:
         blank=blank,
         sun_radius=sun_radius(header),
         level=_number(header, "LVL_NUM", default=np.nan),
+        satellite_roll=_number(header, "SAT_ROT", default=np.nan),
         degradation=_number(header, "DEG_COR", default=np.nan),
     )
 
