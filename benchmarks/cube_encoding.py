@@ -44,18 +44,16 @@ def main() -> None:
             for rounding, count in sizes.items():
                 print(f"  {rounding:6} {count / 2**20:7.1f} MiB, {raw / count:.2f} times smaller than float32")
             bits = rounded["intensity"].attrs["keep_bits"]
-            print(
-                f"  {bits} bits kept; relative error at most {relative.max():.1e}, rms {np.sqrt((relative**2).mean()):.1e}"
-            )
+            rms = np.sqrt((relative**2).mean())
+            print(f"  {bits} bits kept; relative error at most {relative.max():.1e}, rms {rms:.1e}")
             if exact.attrs["intensity_scale"] == "physical":
                 area, seconds = (exact[which].values[..., None, None] for which in ("pixel_area", "exposure_time"))
                 # A synoptic pixel is the mean of 16 pixels of level 1.
                 photons = np.maximum(values, 0) * seconds * area * 16
                 noise = np.sqrt(np.maximum(photons, 1)) / (seconds * area * 16)
                 share = np.abs(error) / noise
-                print(
-                    f"  error in photon noise: at most {np.nanmax(share):.2f}, rms {np.sqrt(np.nanmean(share**2)):.3f}"
-                )
+                rms = np.sqrt(np.nanmean(share**2))
+                print(f"  error in units of the photon noise: at most {np.nanmax(share):.2f}, rms {rms:.3f}")
             ratios.append(sizes["photon"] / sizes["none"])
     print(f"ratio {ratios[0]:.2f}")
 

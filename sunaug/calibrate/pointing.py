@@ -209,9 +209,9 @@ def update_pointing(observation: Observation, table: PointingTable) -> Observati
 
     Equals ``aiapy.calibrate.update_pointing``: a row holds for ``T_START <= T_OBS < T_STOP``, the centre is X0 and Y0
     counted from 0 (CRPIX = X0 + 1), the roll INSTROT + SAT_ROT (AIA-SDO FITS Keyword Document, AIA02840, section 2.2),
-    and a missing value leaves the header's. JSOC's table lacks SAT_ROT, which is the header's then. Where that has none it
-    is 0, and where the header is rolled by more than `ROLLED_DEGREES` from INSTROT, as in calibration manoeuvres, the
-    difference.
+    and a missing value leaves the header's. JSOC's table lacks SAT_ROT, which is the header's then. Where that has none
+    it is 0, and where the header is rolled by more than `ROLLED_DEGREES` from INSTROT, as in calibration manoeuvres,
+    the difference.
 
     Parameters
     ----------
