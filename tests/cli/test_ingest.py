@@ -36,6 +36,10 @@ def test_inspect_shows_and_draws(cube, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "time 3, channel 1, y 32, x 32" in done.stdout
     assert "unknown 3" in done.stdout
+    assert "train 3 (months 1-7)" in done.stdout
+    assert "of train, 3 frames" in done.stdout
+    assert "1 x not a FITS file, as page.fits" in done.stdout
+    assert "float32 rounded to 14 bits of mantissa" in done.stdout
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
