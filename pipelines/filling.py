@@ -59,6 +59,8 @@ class Plan:
     disk_radius: float
     """Of the frame, in pixels; nominal where each frame keeps its own."""
     keep_partial: bool = True
+    run: str = ""
+    """Of whom the task is: it writes while the cube is in that run's hands."""
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -100,8 +102,20 @@ def write_shard(plan: Plan, start: int, frames: Sequence[Frame]) -> list[Rejecti
             for file in frame.files
             if file.input in reasons
         ]
-    write_frames(plan.cube, start, values, committed=False)
+    if _awaits(plan):
+        write_frames(plan.cube, start, values, committed=False)
     return rejected
+
+
+def _awaits(plan: Plan) -> bool:
+    """Whether the cube is still in the hands of the run that gave the task, and its shards are still to be written.
+
+    On a cluster a task goes on when its run is gone. Another run may have finished the cube by then, and what that took
+    out would come back.
+    """
+    attributes: dict[str, Any] = open_arrays(plan.cube, committed=False).attrs.asdict()
+    begun = attributes.get(IN_PROGRESS, {})
+    return begun.get("run") == plan.run and "faulty" not in begun
 
 
 def _fill_frame(plan: Plan, frame: Frame, row: dict[str, NDArray[Any]]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import time as clock
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ from sunaug.errors import SunaugError, UsageError
 from sunaug.flares import forecast_flux, nowcast_flux
 from sunaug.lexicon import CHANNELS
 from sunaug.sources import FileReference, InputFile, discover, source
-from sunaug.storage import location, remove_partial, remove_tree, tree_size
+from sunaug.storage import location, network_errors, remove_partial, remove_tree, tree_size
 from sunaug.xrs import XrsSeries, read_xrs
 
 __all__ = ["IngestOptions", "IngestResult", "ingest"]
@@ -259,7 +260,7 @@ class _Run:
                 digest.update(f"{file.name}:{file.time}:{sizes[str(file.path)]}\n".encode())
         return digest.hexdigest()
 
-    def plan(self) -> Plan:
+    def plan(self, begun: dict[str, Any]) -> Plan:
         """What the tasks have to know."""
         options, times = self.options, self.times
         calibration = options.calibration(self.channels, self.source_scale, times[0], times[-1])
@@ -271,6 +272,7 @@ class _Run:
             calibration,
             options.radius,
             options.keep_partial,
+            begun["run"],
         )
 
     def make(self, existing: xr.Dataset | None) -> tuple[dict[str, int], list[Rejection]]:
@@ -292,8 +294,10 @@ class _Run:
                     f"{self.cube}: an ingest of other inputs was stopped while it wrote this cube; give its command "
                     "again, or remove the cube."
                 )
-            return self.fill(self.plan(), begun, existing.attrs["ingests"])
-        plan, begun = self.plan(), self._progress(fingerprint, 0)
+            begun = self._taken_over(begun)
+            return self.fill(self.plan(begun), begun, existing.attrs["ingests"])
+        begun = self._progress(fingerprint, 0)
+        plan = self.plan(begun)
         bits = self.options.bits(self.intensity_scale)
         listed = self.catalogue.provenance if self.catalogue else "none"
         create_cube(
@@ -335,18 +339,24 @@ class _Run:
             table = rejections_path(self.cube)
             write_rejections(table, [*read_rejections(table), *self.rejected])
             return _counts(existing["frame_status"].values), self.rejected
-        fingerprint, plan = self.fingerprint(), self.plan()
+        fingerprint = self.fingerprint()
         begun = existing.attrs.get(IN_PROGRESS)
         if begun is None or begun["fingerprint"] != fingerprint:
             start, _ = grow_cube(self.cube, self.times)
             begun = self._progress(fingerprint, start)
-            set_attributes(self.cube, {IN_PROGRESS: begun})
-        return self.fill(plan, begun, existing.attrs["ingests"])
+        begun = self._taken_over(begun)
+        return self.fill(self.plan(begun), begun, existing.attrs["ingests"])
 
     def _progress(self, fingerprint: str, start: int) -> dict[str, Any]:
         """A new run's `IN_PROGRESS`."""
-        stop = start + len(self.frames)
-        return {"fingerprint": fingerprint, "inputs": len(self.inputs), "start": start, "stop": stop}
+        stop, run = start + len(self.frames), uuid.uuid4().hex
+        return {"fingerprint": fingerprint, "inputs": len(self.inputs), "start": start, "stop": stop, "run": run}
+
+    def _taken_over(self, begun: dict[str, Any]) -> dict[str, Any]:
+        """The same in this run's name: tasks of the run before, if any are left on a cluster, write no more."""
+        mine = begun | {"run": uuid.uuid4().hex}
+        set_attributes(self.cube, {IN_PROGRESS: mine})
+        return mine
 
     def fill(
         self, plan: Plan, begun: dict[str, Any], ingests: list[dict[str, Any]]
@@ -373,7 +383,7 @@ class _Run:
             table.unlink(missing_ok=True)
             raise SunaugError(_nothing_usable([*self.rejected, *found], len(self.inputs)))
         statistics = filling.statistics()
-        done = {name: value for name, value in begun.items() if name != "faulty"}
+        done = {name: value for name, value in begun.items() if name not in ("faulty", "run")}
         commit(self.cube, {"statistics": statistics, "ingests": [*ingests, done], IN_PROGRESS: None})
         return _counts(status), [*self.rejected, *found]
 
@@ -439,9 +449,10 @@ def _one_sentence(cube: UPath) -> Iterator[None]:
     """A full disk, and whatever else the file system refuses, as one sentence that names the cube."""
     try:
         yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        what = "no space is left to write it" if full else f"cannot be written ({error.strerror or error})"
+    except network_errors() as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        what = "no space is left to write it" if full else f"cannot be written ({reason})"
         advice = "free some" if full else "mend that"
         message = f"{cube}: {what}; {advice} and give the command again, what is complete is kept."
         raise SunaugError(message) from None

@@ -29,10 +29,12 @@ def inspect(
     """Show what is in a cube or a bundle."""
     from sunaug.bundle import bundled_names
     from sunaug.errors import UsageError
-    from sunaug.storage import location
+    from sunaug.storage import location, reachable
 
     path = location(name)
-    if (path / "bundle.json").exists() or (not path.exists() and str(path) in bundled_names()):
+    with reachable(path):
+        is_bundle = (path / "bundle.json").exists() or (not path.exists() and str(path) in bundled_names())
+    if is_bundle:
         if picture:
             raise UsageError(f"{path}: a bundle holds no frames to draw; make some with `sunaug generate`.")
         lines = _bundle_lines(str(path))

@@ -299,4 +299,4 @@ def _files(place: UPath, *, is_unit: Callable[[str], str], pattern: bool) -> lis
             units = [name for name in folders if is_unit(name)]
             below += [UPath(folder) / name for name in [*names, *units]]
             folders[:] = [name for name in folders if name not in units]
-    return [(one, one.stat().st_size) for one in below]
+    return [(one, one.stat().st_size if one.exists() else 0) for one in below]  # a link may lead nowhere

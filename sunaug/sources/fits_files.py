@@ -28,7 +28,8 @@ from upath import UPath
 from sunaug.errors import UsageError
 from sunaug.lexicon import CHANNELS, channel
 from sunaug.sources import DiskGeometry, FileReference, Observation, RejectedFile
-from sunaug.sources.rice import decode_rice
+from sunaug.sources.stored import read_stored
+from sunaug.storage import is_remote
 
 __all__ = ["INTENSITY_SCALE", "SUFFIXES", "disk_geometry", "observe", "read", "refer", "sun_radius"]
 
@@ -75,7 +76,9 @@ def _image_hdu(path: Path | UPath, content: bytes | None = None) -> Iterator[Any
         if content is not None:
             file, start, size = io.BytesIO(content), content[:32], len(content)
         else:
-            file = opened.enter_context(path.open("rb"))
+            # A header is small; by default a file system would fetch megabytes ahead.
+            options: dict[str, Any] = {"block_size": 2**16} if is_remote(path) else {}
+            file = opened.enter_context(path.open("rb", **options))
             start, size = file.read(32), path.stat().st_size
             file.seek(0)
         _check_content(start)
@@ -335,5 +338,5 @@ def read(reference: FileReference) -> list[Observation]:
     """
     content = reference.path.read_bytes()
     with _image_hdu(reference.path, content) as unit:
-        raw = None if content.startswith(_GZIP) else decode_rice(content)
+        raw = None if content.startswith(_GZIP) else read_stored(content)
         return [observe(unit.header, _pixels(unit.header, unit.data if raw is None else raw))]

@@ -272,3 +272,19 @@ def test_real_cut_outs_are_not_full_disk(real_data):
     path = sorted((real_data / "aia_flare_cutouts_fits").glob("*.fits"))[0]
     with pytest.raises(RejectedFile, match="not full disk: 371 x 501 pixels"):
         _read(path)
+
+
+@pytest.mark.parametrize("compression", ["RICE_1", None])
+def test_a_byte_that_changed_on_its_way_is_found(tmp_path, compression):
+    path = write_fits(tmp_path / "a.fits", compression=compression)
+    with fits.open(path, disable_image_compression=True) as units:
+        units.writeto(tmp_path / "summed.fits", checksum=True)
+        last = units[-1].fileinfo()
+    (reference,) = fits_files.refer(tmp_path / "summed.fits")
+    (whole,) = fits_files.read(reference)
+    np.testing.assert_array_equal(whole.image, fits_files.read(*fits_files.refer(path))[0].image)
+    content = bytearray((tmp_path / "summed.fits").read_bytes())
+    content[len(content) - last["datSpan"] // 2] ^= 0x10
+    (tmp_path / "summed.fits").write_bytes(content)
+    with pytest.raises(RejectedFile, match="DATASUM"):
+        fits_files.read(reference)
