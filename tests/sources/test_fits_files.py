@@ -2,6 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from upath import UPath
 
 from sunaug.calibrate.chain import Calibration, calibrate
