@@ -1,6 +1,6 @@
 """Frames per second of an ingest of level-1 files to a 512 cube, against a plain loop of aiapy's steps.
 
-    python -m benchmarks.ingest_speed [--files 12] [--rounds 3] [--more 60] [--many 200]
+    python -m benchmarks.ingest_speed [--files 20] [--rounds 3] [--more 96] [--many 200]
 
 Run from the root of the repository with nothing else running, with real data ($SUNAUG_DATA, or ../shared/data): the
 files are made of a real synoptic 193 Å image, enlarged to 4096 x 4096 pixels, off centre and rolled by 0.1 degrees,
@@ -8,7 +8,8 @@ with photon noise, Rice-compressed (12 MB each), and lie on a disk that caches t
 
 - *reading*: astropy opens each file and decompresses its image, nothing more;
 - *sunaug*: a whole ``ingest`` in one process: looking at files, calibration, the cube with its checks and statistics;
-- *aiapy*: ``register``, division by the exposure and block means, each frame saved as ``.npy``;
+- *aiapy*: ``register``, ``correct_degradation``, division by the exposure and block means, each frame saved as
+  ``.npy``;
 
 in turns, on one core. Then one and two workers of a `distributed` cluster that is up already, and the peak memory of
 runs of few and of many files. The last line is sunaug's frames per second over aiapy's.
@@ -35,11 +36,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import sunpy.map
+from aiapy.calibrate import correct_degradation
 from aiapy.calibrate import register as aiapy_register
+from aiapy.calibrate.util import get_correction_table
 from astropy.io import fits
 
 from pipelines.ingest import ingest
-from tests.calibrate.test_against_aiapy import level_1
+from tests.calibrate.test_against_aiapy import level_1, response_table
 
 SIZE = 512
 DATA = Path(os.environ.get("SUNAUG_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -77,13 +80,14 @@ def read_alone(paths: list[Path], out: Path) -> None:
 
 
 def with_sunaug(paths: list[Path], out: Path) -> None:
-    result = ingest(paths, out / "cube.zarr", size=SIZE, scheduler="synchronous")
+    result = ingest(paths, out / "cube.zarr", size=SIZE, degradation=response_table(), scheduler="synchronous")
     assert result.frames == {"complete": len(paths)}, result
 
 
 def with_aiapy(paths: list[Path], out: Path) -> None:
+    table = get_correction_table(response_table())
     for path in paths:
-        smap = aiapy_register(sunpy.map.Map(path))
+        smap = correct_degradation(aiapy_register(sunpy.map.Map(path)), correction_table=table)
         block = len(smap.data) // SIZE
         frame = smap.data.reshape(SIZE, block, SIZE, block).mean(axis=(1, 3)) / smap.exposure_time.to_value("s")
         np.save(out / f"{path.stem}.npy", frame.astype(np.float32))
@@ -101,7 +105,7 @@ def with_workers(paths: list[Path], workers: int, rounds: int) -> float:
     """Seconds of an ingest on a cluster of so many single-threaded worker processes, the fastest of some."""
     from distributed import LocalCluster
 
-    with LocalCluster(workers, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
         address = cluster.scheduler_address
 
         def run(chosen: list[Path], out: Path) -> None:
@@ -120,9 +124,9 @@ def peak_of(paths: list[Path]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=12, help="files of each turn")
+    parser.add_argument("--files", type=int, default=20, help="files of each turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns")
-    parser.add_argument("--more", type=int, default=60, help="files for one and two workers; 0 for none")
+    parser.add_argument("--more", type=int, default=96, help="files for one and two workers; 0 for none")
     parser.add_argument(
         "--many", type=int, default=200, help="files for the peak of memory, against 20; 0 leaves it out"
     )
