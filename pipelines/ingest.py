@@ -34,6 +34,7 @@ from pipelines.options import IngestOptions, encoding_step
 from pipelines.rejections import Rejection, read_rejections, rejections_path, write_rejections
 from pipelines.tasks import check_scheduler, run_tasks
 from sunaug.calibrate.consistency import consistency_step
+from sunaug.calibrate.stretch import NOT_OF_HELIOVIEWER
 from sunaug.catalogues import FlareCatalogue, read_catalogue
 from sunaug.cube import FrameStatus, create_cube, open_cube
 from sunaug.cube.lock import only_writer
@@ -48,8 +49,6 @@ from sunaug.xrs import XrsSeries, read_xrs
 __all__ = ["IngestOptions", "IngestResult", "ingest"]
 
 FILES_PER_LOOK = 64
-OTHER_STRETCH = frozenset({"aia94", "aia131", "aia171"})
-"""Channels that Helioviewer stretches in another way than the images that `sunaug.calibrate.stretch` knows."""
 BYTES_FOR_PROCESSES = 2**28
 """From here on reading FITS outweighs starting processes, which decompress side by side where threads take turns."""
 
@@ -221,8 +220,8 @@ class _Run:
         if options.degradation and any(file.source == "suryabench" for file in references):
             raise UsageError("SuryaBench files are corrected for degradation already; leave --degradation out.")
         jp2 = {name for file in references if file.source == "helioviewer" for name in file.channels}
-        if options.undo_stretch and jp2 & OTHER_STRETCH:
-            other = ", ".join(sorted(jp2 & OTHER_STRETCH))
+        if options.undo_stretch and jp2 & NOT_OF_HELIOVIEWER:
+            other = ", ".join(sorted(jp2 & NOT_OF_HELIOVIEWER))
             raise UsageError(f"Helioviewer's stretch of {other} is another than the browse images'; leave it out.")
         all_channels = {name for file in references for name in file.channels}
         self.channels = list(options.channels or sorted(all_channels, key=_channel_order(references)))

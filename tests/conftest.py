@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hek import serve
+
 # Tiny networks and frames run faster on one thread than on several; the commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -15,3 +17,10 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real SDO data: SUNAUG_DATA is {'not set' if named is None else named}, and no ../shared/data")
     return folder
+
+
+@pytest.fixture
+def hek():
+    """A local server that speaks as the HEK does."""
+    with serve() as server:
+        yield server

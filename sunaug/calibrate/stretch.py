@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sunaug.errors import UsageError
 from sunaug.sources import Observation
 
-__all__ = ["STRETCHES", "Stretch", "stretch_step", "undo_stretch"]
+__all__ = ["NOT_OF_HELIOVIEWER", "STRETCHES", "Stretch", "stretch_step", "undo_stretch"]
 
 TOP_LEVEL = 255.0
 
@@ -87,6 +87,10 @@ The RGB images (171, 131, 94 Å) show a square root in 171 Å, as aia_intscale d
 single-channel ones of 2017 show the logarithm of jp2gen in 193 Å. Channels that could not be compared have the limits
 of the routine that their kind of image comes nearest to.
 """
+
+
+NOT_OF_HELIOVIEWER = frozenset({"aia94", "aia131", "aia171"})
+"""Channels that Helioviewer's JPEG 2000 images have in another stretch than browse images (limits of its jp2gen)."""
 
 
 def undo_stretch(observation: Observation) -> Observation:

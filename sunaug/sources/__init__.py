@@ -118,6 +118,12 @@ class DiskGeometry:
         column, row = self.centre
         return margin <= column <= shape[1] - 1 - margin and margin <= row <= shape[0] - 1 - margin
 
+    def require_disk(self, shape: tuple[int, int]) -> None:
+        """Raise `RejectedFile` unless an image of `shape` (rows, columns) holds the whole photosphere."""
+        if not self.covers_disk(shape):
+            size = f"{shape[1]} x {shape[0]} pixels of a Sun {2 * self.radius:,.0f} pixels wide"
+            raise RejectedFile(f"not full disk: {size}; sunaug needs the whole disk.")
+
 
 @dataclass(frozen=True)
 class Observation:

@@ -150,9 +150,7 @@ def read(reference: FileReference) -> list[Observation]:
         planes = [plane]
     radius = angular_radius(reference.time)
     geometry = DiskGeometry(((width - 1) / 2, (height - 1) / 2), np.eye(2) * (radius / scale))
-    if not geometry.covers_disk((height, width)):
-        wide = 2 * geometry.radius
-        raise RejectedFile(f"not full disk: {width} x {height} pixels do not hold a Sun {wide:.0f} pixels wide.")
+    geometry.require_disk((height, width))
     return [
         Observation(
             channel=name,

@@ -251,11 +251,7 @@ def observe(header: Mapping[str, Any], image: NDArray[Any]) -> Observation:
     if signed == unit.startswith("DN"):
         raise RejectedFile(f"its unit is {unit}, which {CHANNELS[name].label} is not measured in.")
     height, width = image.shape
-    if not geometry.covers_disk((height, width)):
-        raise RejectedFile(
-            f"not full disk: {width} x {height} pixels of a Sun {2 * geometry.radius:,.0f} pixels wide; "
-            "sunaug needs the whole disk."
-        )
+    geometry.require_disk((height, width))
     if height != width:
         raise RejectedFile(f"wrong shape: {width} x {height} pixels; images of the whole disk are square.")
     whole = np.issubdtype(image.dtype, np.integer)

@@ -190,9 +190,7 @@ def read(reference: FileReference) -> list[Observation]:
     told = _number(header, "NAXIS1", default=width), _number(header, "NAXIS2", default=height)
     if told != (width, height):
         raise RejectedFile(f"the image has {width} x {height} pixels, and its header {told[0]:g} x {told[1]:g}.")
-    if not geometry.covers_disk((height, width)):
-        wide = 2 * geometry.radius
-        raise RejectedFile(f"not full disk: {width} x {height} pixels do not hold a Sun {wide:,.0f} pixels wide.")
+    geometry.require_disk((height, width))
     return [
         Observation(
             channel=reference.channels[0],

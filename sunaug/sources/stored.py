@@ -1,8 +1,9 @@
 """FITS files below astropy: their checksums, and Rice-compressed images decoded by imagecodecs.
 
-JSOC's files hold a tile a row, 4,096 of them, and of the time that astropy takes for one of these files half goes into
+JSOC's files hold a tile a row, 4,096 of them, and a good part of the time that astropy takes for such a file goes into
 its loop over tiles. The decoder is the same in both, that of CFITSIO. Only the layout that JSOC writes is read here
-(FITS standard 4.0, section 10.1); whatever else there is remains astropy's. That takes about half as long in all.
+(FITS standard 4.0, section 10.1); whatever else there is remains astropy's.
+`benchmarks/calibration_accuracy.py` times both.
 
 Rice's code has no redundancy: a byte that changed on its way decodes to other pixels and to no error, so the sum that
 JSOC writes into the header (DATASUM, section 4.4.2.7 and appendix J) is what tells.

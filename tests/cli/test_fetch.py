@@ -6,7 +6,6 @@ import pytest
 from sunaug.flares import read_catalogue
 from tests.archive import Archive
 from tests.cli.commands import sunaug
-from tests.test_catalogues import hek  # noqa: F401
 
 SPAN = ("--start", "2017-01-01", "--end", "2017-01-01T06:00")
 
@@ -85,7 +84,7 @@ def test_wrong_usage_is_one_sentence(tmp_path, arguments, sentence):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_flare_list_comes_as_csv(hek, tmp_path):  # noqa: F811
+def test_a_flare_list_comes_as_csv(hek, tmp_path):
     out = tmp_path / "flares.csv"
     done = _sunaug(hek.url, "fetch", out, "--flares", "swpc", "--start", "2017-09-04", "--end", "2017-09-08")
     assert done.returncode == 0, done.stderr
