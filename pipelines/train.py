@@ -12,6 +12,8 @@ import torch
 
 from sunaug.bundle import BundleInfo, load_bundle, write_bundle, write_directions
 from sunaug.cube import open_cube
+from sunaug.fidelity.backbones import inception_backbone
+from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
 from sunaug.latent import fit_directions
 from sunaug.latent.activity import hot_emission
@@ -33,6 +35,9 @@ A conditional StyleGAN2 that makes SYNTHETIC frames of the Sun, {size}x{size} pi
 | time | {hours:.1f} h on {hardware} |
 | conditioned on | {conditions} |
 | parameters of the generator | {parameters:,} |
+| discriminator | {discriminator} |
+| started from | {start} |
+| chosen | {chosen} |
 | hash of the frames trained on | `{fingerprint}` |
 
 ## What it is for
@@ -49,6 +54,22 @@ Licence: {licence}. NASA SDO imagery courtesy of NASA/SDO and the AIA, EVE and H
 """
 
 
+_DISCRIMINATORS = {
+    "pixel": "StyleGAN2's, on pixels",
+    "projected": "on frozen features of EfficientNet-Lite0 (Projected GAN), which flatters distances in these features",
+    "both": "on pixels, and on frozen features of EfficientNet-Lite0, which flatters distances in these features",
+}
+
+
+def _chosen(best: dict[str, Any] | None) -> str:
+    if not best:
+        return "the last weights"
+    return (
+        f"the weights with the smallest {best['backbone']} to {best['n']} validation frames: {best['frechet']:.3f} "
+        f"(real frames of the train months: {best['floor']['frechet']:.3f})"
+    )
+
+
 def _fingerprint(trained: TrainedGenerator) -> str:
     digest = hashlib.sha256(trained.frames.fluxes.tobytes())
     digest.update(trained.frames.images.numpy().tobytes())
@@ -56,7 +77,7 @@ def _fingerprint(trained: TrainedGenerator) -> str:
 
 
 def _card(info: BundleInfo, trained: TrainedGenerator) -> str:
-    column = info.network.conditions.index("forecast_flux") if "forecast_flux" in info.network.conditions else None
+    column = info.network.labels.index("forecast_flux") if "forecast_flux" in info.network.labels else None
     classes = "not conditioned on it"
     if column is not None:
         letters, counts = np.unique(class_letters(trained.frames.fluxes[:, column]), return_counts=True)
@@ -73,8 +94,11 @@ def _card(info: BundleInfo, trained: TrainedGenerator) -> str:
         images=info.training["images"],
         hours=info.training["seconds"] / 3600,
         hardware=info.training["hardware"],
-        conditions=", ".join(info.network.conditions) or "nothing",
+        conditions=", ".join(info.network.labels) or "nothing",
         parameters=sum(parameter.numel() for parameter in trained.generator.parameters()),
+        discriminator=_DISCRIMINATORS[info.recipe["discriminator"]],
+        start=info.recipe["start"] or "random weights",
+        chosen=_chosen(info.training.get("chosen_by")),
         fingerprint=info.training["frames_sha256"],
         licence=info.licence,
     )
@@ -93,8 +117,14 @@ def train_bundle(
     *,
     resume: bool = False,
     accelerator: str = "auto",
+    devices: int = 1,
+    strategy: str = "auto",
+    minutes: float | None = None,
+    tensorboard: bool = False,
+    weights: str | Path | None = None,
     report: Callable[[int], None] | None = None,
-) -> Path:
+    say: Callable[[str], None] | None = None,
+) -> Path | None:
     """Train a generator on a cube and pack it into ``<out>/bundle``, its directions fitted.
 
     Parameters
@@ -106,15 +136,23 @@ def train_bundle(
     recipe : Recipe
     resume : bool
         Go on from the newest checkpoint in `out`.
-    accelerator : str
+    accelerator, devices, strategy
         As for `lightning_fabric.Fabric`.
+    minutes : float, optional
+        Stop after this time and pack what there is; the run can be resumed.
+    tensorboard : bool
+        Write the figures for TensorBoard as well.
+    weights : str or pathlib.Path, optional
+        Inception weights for the recipe's evaluations, see `sunaug.fidelity.inception.find_weights`.
     report : callable, optional
         Called with the number of images shown so far.
+    say : callable, optional
+        Called with a sentence when something happens that people should know.
 
     Returns
     -------
-    pathlib.Path
-        The bundle's folder.
+    pathlib.Path or None
+        The bundle's folder; None in a process that helps the first of several.
 
     Raises
     ------
@@ -123,7 +161,33 @@ def train_bundle(
     """
     opened = open_cube(cube)
     out = Path(out)
-    trained = train(opened, out, recipe, resume=resume, accelerator=accelerator, report=report)
+    judge = None
+    if recipe.evaluate_images:
+        judge = Judge.of(
+            opened,
+            n=recipe.evaluate_samples,
+            backbone=inception_backbone(weights),
+            cache=out / "features",
+            conditions=recipe.labels,
+            seed=recipe.seed,
+        )
+    trained = train(
+        opened,
+        out,
+        recipe,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        judge=judge,
+        start=load_bundle(recipe.start).generator if recipe.start else None,
+        minutes=minutes,
+        tensorboard=tensorboard,
+        report=report,
+        say=say,
+    )
+    if not trained.first:
+        return None
     disk_radius = float(opened.attrs["solar_radius_pixels"])
     training: dict[str, Any] = {
         "images": trained.images,
@@ -132,7 +196,10 @@ def train_bundle(
         "frames": len(trained.frames.images),
         "frames_sha256": _fingerprint(trained),
         "label_sources": opened.attrs.get("label_sources", {}),
+        "average": recipe.ema,
     }
+    if trained.evaluation:
+        training["chosen_by"] = trained.evaluation | {"floor": judge.floor if judge else None}
     info = BundleInfo(
         name=out.name,
         network=trained.config,

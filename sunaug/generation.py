@@ -23,7 +23,6 @@ from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write
 from sunaug.errors import SunaugError, UsageError
 from sunaug.flares import format_goes_class, parse_goes_class
 from sunaug.latent import FLARE
-from sunaug.networks.stylegan2 import encode_flux
 
 __all__ = ["Request", "generate", "generate_cube", "tail_rows"]
 
@@ -89,10 +88,10 @@ def tail_rows(bundle: Bundle, request: Request) -> NDArray[np.intp]:
     if not request.rare:
         return np.arange(len(fluxes))
     name = f"{request.label}_flux"
-    if name not in bundle.info.network.conditions:
-        known = ", ".join(bundle.info.network.conditions) or "nothing"
+    if name not in bundle.info.network.labels:
+        known = ", ".join(bundle.info.network.labels) or "nothing"
         raise UsageError(f"{bundle.path}: conditioned on {known}, not on {name}; rare samples need a bundle that is.")
-    column = fluxes[:, bundle.info.network.conditions.index(name)]
+    column = fluxes[:, bundle.info.network.labels.index(name)]
     rows = np.flatnonzero(column >= parse_goes_class(request.min_class) * (1 - 1e-9))
     if not len(rows):
         raise SunaugError(
@@ -127,7 +126,7 @@ class Sampler:
         self.steps = _flare_steps(bundle, request)
         self._rows = tail_rows(bundle, request)
         self._fluxes = bundle.reference["fluxes"].numpy()
-        names = bundle.info.network.conditions
+        names = bundle.info.network.labels
         self._tail_column = names.index(f"{request.label}_flux") if request.rare else None
         direction = bundle.directions.get(FLARE)
         self._shift = None if self.steps == 0 or direction is None else self.steps * direction.to(self.device)
@@ -159,7 +158,7 @@ class Sampler:
         parts = [self._draw(draw) for draw in range(start, stop)]
         fluxes = np.stack([flux for flux, _ in parts])
         normal = torch.from_numpy(np.stack([numbers for _, numbers in parts])).to(self.device)
-        condition = torch.from_numpy(encode_flux(fluxes)).to(self.device)
+        condition = torch.from_numpy(config.encode(fluxes)).to(self.device)
         images = np.empty((stop - start, config.image_channels, config.size, config.size), np.float32)
         for first in range(0, stop - start, FORWARD_GROUP):
             # A group that is not full is filled up with copies of its last sample, which are thrown away.
@@ -175,7 +174,7 @@ class Sampler:
         # What lies below the range of the scaling is below its lowest intensity, not negative light.
         low = np.asarray(self.bundle.info.scaling.low, np.float32)[:, None, None]
         count = stop - start
-        known = {name: fluxes[:, column] for column, name in enumerate(config.conditions)}
+        known = {name: fluxes[:, column] for column, name in enumerate(config.labels)}
         return {
             "intensity": np.maximum(images, low),
             "nowcast_flux": known.get("nowcast_flux", np.full(count, np.nan)),

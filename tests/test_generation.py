@@ -83,7 +83,7 @@ def test_steering_moves_along_the_flare_direction(bundle):
     sampler = Sampler(bundle, Request(8, steer=2.0))
     _, normal = sampler._draw(0)
     z = torch.from_numpy(normal[: bundle.info.network.z_dim])[None].expand(8, -1)
-    from sunaug.networks.stylegan2 import encode_flux
+    from sunaug.networks.conditions import encode_flux
 
     condition = torch.from_numpy(
         encode_flux(np.stack([steered["nowcast_flux"].values[0], steered["forecast_flux"].values[0]]))

@@ -160,7 +160,7 @@ def _bundle_lines(name: str) -> list[tuple[str, str]]:
         ("bundle", f"{info.name} in {bundle.path}"),
         ("architecture", f"{info.architecture}, {parameters:,} parameters in the generator"),
         ("frames", f"{info.network.size} x {info.network.size}, {', '.join(info.channels)}, {info.intensity_scale}"),
-        ("conditions", ", ".join(info.network.conditions) or "none"),
+        ("conditions", ", ".join(info.network.labels) or "none"),
         ("trained on", f"{info.training_ranges[0][0]} to {info.training_ranges[-1][-1]}, {_described(info.training)}"),
         ("directions", f"{len(directions['components'])} components, flare" if directions else "not fitted yet"),
     ]

@@ -16,15 +16,52 @@ def train(
     images: int | None = typer.Option(None, min=1, help="Images to show in all, in place of the recipe's."),
     seed: int | None = typer.Option(None, min=0, help="Seed, in place of the recipe's."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the run's newest checkpoint."),
+    minutes: float | None = typer.Option(None, min=0, help="Stop after this time and pack what there is."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Print networks, memory and time that are expected, no more."
+    ),
     accelerator: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
+    devices: int = typer.Option(1, min=1, help="Processes that share each batch, one per device."),
+    strategy: str = typer.Option("auto", help="auto or ddp (each device holds the networks)."),
+    tensorboard: bool = typer.Option(False, "--tensorboard", help="Write the figures for TensorBoard as well."),
+    weights: Path | None = typer.Option(
+        None,
+        "--weights",
+        envvar=["SUNAUG_TRAIN_WEIGHTS", "SUNAUG_FID_WEIGHTS"],
+        help="Inception weights for the evaluations of the recipe.",
+    ),
 ) -> None:
     """Train a conditional StyleGAN2 and pack it into a bundle."""
-    from pipelines.train import train_bundle
-    from sunaug.cli.progress import progress
     from sunaug.training.recipe import load_recipe
 
     overrides = {name: value for name, value in (("images", images), ("seed", seed)) if value is not None}
     chosen = load_recipe(recipe, **overrides)
+    if dry_run:
+        from pipelines.train import expectations
+
+        for line in expectations(cube, chosen, accelerator=accelerator, devices=devices):
+            typer.echo(line)
+        return
+
+    from pipelines.train import train_bundle
+    from sunaug.cli.progress import progress
+
     with progress("training", chosen.images, "images") as report:
-        bundle = train_bundle(cube, out, chosen, resume=resume, accelerator=accelerator, report=report)
-    typer.echo(f"{bundle}: ready; make frames with `sunaug generate --rare --n 100 --bundle {bundle} --out rare.zarr`.")
+        bundle = train_bundle(
+            cube,
+            out,
+            chosen,
+            resume=resume,
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            minutes=minutes,
+            tensorboard=tensorboard,
+            weights=weights,
+            report=report,
+            say=lambda text: typer.echo(text, err=True),
+        )
+    if bundle is not None:
+        typer.echo(
+            f"{bundle}: ready; make frames with `sunaug generate --rare --n 100 --bundle {bundle} --out rare.zarr`."
+        )

@@ -1,9 +1,11 @@
 """Evaluate a synthetic cube against real frames that its generator has not seen.
 
 Rare samples are flare-prone by construction, so like is compared with like: besides all frames of the validation
-months, the samples are held against the *matched* ones, whose forecast flux is in the samples' range. Beside every
-figure stands its floor, the same figure between real frames of the train months and of the validation months, at the
-same number of frames: a Fréchet distance falls with that number, so none means anything without it.
+Rare samples are flare-prone by construction, so like is compared with like: besides all frames of the validation
+months, the samples are held against the *matched* ones, whose forecast flux is in the samples' range, and class by
+class against real frames of the same forecast class. Beside every figure stands its floor, the same figure between real
+frames of the train months and of the validation months, at the same number of frames: a Fréchet distance falls with
+that number, so none means anything without it.
 """
 
 from __future__ import annotations
@@ -23,21 +25,22 @@ from numpy.typing import NDArray
 from sunaug.cube import FrameStatus, open_cube, select_split
 from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity import physics
-from sunaug.fidelity.frechet import (
-    Backbone,
-    FeatureStatistics,
-    display_images,
-    features,
-    frechet_distance,
-    image_names,
-    load_backbone,
-)
+from sunaug.fidelity.backbones import Backbone, image_features, load_backbones
+from sunaug.fidelity.distribution import OVERLAPS, distances, mean_over_images
+from sunaug.fidelity.images import image_batches
 from sunaug.flares import class_letters, format_goes_class
 
 __all__ = ["REPORT_SCHEMA", "evaluate"]
 
-REPORT_SCHEMA = 1
+REPORT_SCHEMA = 2
+CLASS_FRAMES = 20
+"""Fewest frames on every side that a forecast class is measured with."""
+
 _BATCH = 64
+_WEAK_CLASSES = ("quiet", "A", "B")
+"""Classes that are measured as one where there are too few frames of each."""
+
+_STRONG_CLASSES = ("C", "M", "X")
 
 Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """What is done and its total, to a context whose value takes the number done: `sunaug.cli.progress.progress`."""
@@ -59,6 +62,11 @@ class _Frames:
         return self.cube.sizes[self.dim]
 
     @property
+    def times(self) -> NDArray[np.datetime64] | None:
+        """When the frames were observed; None for samples."""
+        return np.asarray(self.cube["time"].values) if self.dim == "time" else None
+
+    @property
     def forecast_flux(self) -> NDArray[np.float64]:
         return np.asarray(self.cube["forecast_flux"].values, np.float64)
 
@@ -72,26 +80,21 @@ class _Frames:
 class _FeatureTable:
     """Features of some frames of one cube, each made once however many comparisons use it."""
 
-    def __init__(self, frames: _Frames, wanted: Sequence[NDArray[np.int64]], channels: Sequence[str]) -> None:
+    def __init__(self, frames: _Frames, wanted: Sequence[NDArray[np.int64]]) -> None:
         self.frames = frames
         self.numbers = np.unique(np.concatenate([np.empty(0, np.int64), *wanted]))
-        self.channels = list(channels)
-        self.values: dict[str, NDArray[np.float32]] = {}
+        self.values: dict[str, dict[str, NDArray[np.float32]]] = {}
 
-    @property
-    def cost(self) -> int:
-        """Number of images to take features of."""
-        return len(self.numbers) * len(image_names(self.channels))
+    def fill(self, backbones: Sequence[Backbone], report: Callable[[int], None]) -> None:
+        self.values = image_features(image_batches(self.frames.cube, self.numbers), backbones, report=report)
 
-    def fill(self, backbone: Backbone, report: Callable[[int], None]) -> None:
-        scale = self.frames.cube.attrs["intensity_scale"]
-        for done, name in enumerate(image_names(self.channels)):
-            images = (display_images(batch, self.channels, scale)[name] for batch in self.frames.batches(self.numbers))
-            before = done * len(self.numbers)
-            self.values[name] = features(images, backbone, report=_after(report, before))
+    def rows(self, label: str, image: str, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Features (n, dims) of frames with these numbers, in the network of that label."""
+        return self.values[label][image][np.searchsorted(self.numbers, numbers)]
 
-    def statistics(self, name: str, numbers: NDArray[np.int64]) -> FeatureStatistics:
-        return FeatureStatistics.of(self.values[name][np.searchsorted(self.numbers, numbers)])
+    def times(self, numbers: NDArray[np.int64]) -> NDArray[np.datetime64] | None:
+        times = self.frames.times
+        return None if times is None else times[numbers]
 
 
 def evaluate(
@@ -113,9 +116,9 @@ def evaluate(
         An observed cube with frames of the train and of the validation months; same channels, size, disk radius and
         intensity scale.
     weights : str or pathlib.Path, optional
-        Inception weights, see `sunaug.fidelity.frechet.find_weights`.
+        Inception weights, see `sunaug.fidelity.inception.find_weights`.
     n : int, optional
-        Most frames per side of a Fréchet distance. By default as many as the smallest side has.
+        Most frames per side of a comparison of distributions. By default as many as the smallest side has.
     seed : int
         Of the random choice of frames.
     progress : callable, optional
@@ -126,12 +129,17 @@ def evaluate(
     dict
         Goes into JSON as it is; NaN and infinities are None.
 
-        - ``schema``: 1;
-        - ``synthetic``, ``against``: paths; ``bundle_hash``: from the synthetic cube, or None;
-        - ``backbone``: network and dimensions of the Fréchet distances, ``FID-768 (...)``; ``seed``;
-        - ``fid``: for ``all`` validation frames and for the ``matched`` ones ``value``, ``floor`` (train against
-          validation months), ``ratio`` of the two, ``n`` (frames per side, of both) and ``channels`` (value and floor
-          of each image made of the channels; their mean is ``value``). ``matched`` is None where it cannot be made;
+        - ``schema``: 2;
+        - ``synthetic``, ``against``: paths; ``bundle_hash``: from the synthetic cube, or None; ``seed``;
+        - ``backbones``: by label (``FID-768``, ``FID-2048``, ``EffNet-Lite0``) what the network is. One that this
+          machine lacks is left out, with a note;
+        - ``distribution``: by label, figures against ``all`` validation frames and the ``matched`` ones (None where
+          that cannot be made), and in ``classes`` by forecast class (``C``; ``quiet+B`` where those were put together)
+          for each with 20 frames on every side. Figures are ``n`` (frames per side) and by measure (``frechet``,
+          ``kid``, ``precision``, ``recall``, ``density``, ``coverage``: see `sunaug.fidelity.distribution`)
+          ``value``, ``floor`` (train against validation months) and ``ratio`` of the two; ``kid`` has ``stderr`` and
+          ``floor_stderr`` too, and no ratio where its floor is within two standard errors of zero. Frames that make
+          several images have the means, and each image's figures in ``images``;
         - ``physics``: by measure ``synthetic``, ``real``, ``distance``, ``floor``, ``unit``: see
           `sunaug.fidelity.physics.compare`; ``physics_against``: ``matched`` or ``all``;
         - ``conditions``: frames per class letter of the forecast flux (and ``quiet``, ``unknown``) of the
@@ -145,7 +153,7 @@ def evaluate(
     UsageError
         If the cubes do not go together, or `n` is below 2.
     SunaugError
-        If there are too few frames, or no Inception weights.
+        If there are too few frames, or no feature network.
     """
     if n is not None and n < 2:
         raise UsageError(f"--n {n}: a Fréchet distance needs 2 frames per side at least.")
@@ -155,41 +163,52 @@ def evaluate(
     real = _alike(opened, real, against)
     validation = _Frames(select_split(real, "validation"), against)
     train = _Frames(select_split(real, "train"), against)
-    backbone = load_backbone(weights)
+    backbones, notes = load_backbones(weights)
     channels = [str(name) for name in real["channel"].values]
     sides = (opened, train, validation)
-
-    notes: list[str] = []
-    everything = [np.arange(side.count) for side in sides]
-    matched, minimum = _matched(sides, notes)
-    selections: dict[str, list[NDArray[np.int64]] | None] = {"all": everything, "matched": matched}
-    orders = [np.random.default_rng((seed, side)).permutation(len(part)) for side, part in enumerate(everything)]
-    chosen = {
-        name: None if selection is None else _equal_subsets(selection, orders, n)
-        for name, selection in selections.items()
-    }
     smallest = min(side.count for side in sides)
     if smallest < 2:
         raise SunaugError(f"{opened.name} or {against}: a comparison needs 2 usable frames per side; give more frames.")
 
+    everything = [np.arange(side.count) for side in sides]
+    matched, minimum = _matched(sides, notes)
+    classes = _classes(sides, notes)
+    orders = [np.random.default_rng((seed, side)).permutation(len(part)) for side, part in enumerate(everything)]
+    chosen = {"all": _equal_subsets(everything, orders, n)}
+    if matched is not None:
+        chosen["matched"] = _equal_subsets(matched, orders, n)
+    chosen_classes = {name: _equal_subsets(numbers, orders, n) for name, numbers in classes.items()}
+
     tables = [
-        _FeatureTable(side, [part[index] for part in chosen.values() if part is not None], channels)
+        _FeatureTable(side, [part[index] for part in (*chosen.values(), *chosen_classes.values())])
         for index, side in enumerate(sides)
     ]
-    with (progress or _silent)(f"{backbone.label} features", sum(table.cost for table in tables)) as report:
+    labels = " and ".join(backbone.label for backbone in backbones)
+    with (progress or _silent)(f"{labels} features", sum(len(table.numbers) for table in tables)) as report:
         done = 0
         for table in tables:
-            table.fill(backbone, _after(report, done))
-            done += table.cost
+            table.fill(backbones, _after(report, done))
+            done += len(table.numbers)
 
-    fid: dict[str, Any] = {}
-    for name, subsets in chosen.items():
-        fid[name] = None if subsets is None else _fid(tables, subsets)
-        if subsets is not None and len(subsets[0]) < 2 * backbone.dims:
+    distribution: dict[str, Any] = {}
+    for backbone in backbones:
+        figures = {name: _distribution(tables, subsets, backbone.label) for name, subsets in chosen.items()}
+        by_class = {name: _distribution(tables, part, backbone.label) for name, part in chosen_classes.items()}
+        distribution[backbone.label] = {
+            "all": figures["all"],
+            "matched": figures.get("matched"),
+            "classes": by_class,
+        }
+        few = {
+            name: one["n"]
+            for name, one in (figures | {f"class {name}": one for name, one in by_class.items()}).items()
+            if one["n"] < 2 * backbone.dims
+        }
+        if few:
+            counts = ", ".join(f"{name} {count:,}" for name, count in few.items())
             notes.append(
-                f"fid {name}: N = {len(subsets[0]):,} is below twice the {backbone.dims} dimensions, so the "
-                "covariances are badly known and the distance is biased upwards; compare it with the floor at the "
-                "same N only."
+                f"{backbone.label}: N ({counts}) is below twice the {backbone.dims:,} dimensions, so the covariances "
+                "are badly known and the distance is biased upwards; compare it with the floor at the same N only."
             )
 
     physics_against = "matched" if matched is not None else "all"
@@ -201,15 +220,15 @@ def evaluate(
         "synthetic": opened.name,
         "against": against,
         "bundle_hash": opened.cube.attrs.get("bundle_hash"),
-        "backbone": backbone.description,
         "seed": seed,
-        "fid": fid,
+        "backbones": {backbone.label: backbone.origin for backbone in backbones},
+        "distribution": distribution,
         "physics": measured,
         "physics_against": physics_against,
         "conditions": {
-            "synthetic": _classes(opened),
-            "train": _classes(train),
-            "validation": _classes(validation),
+            "synthetic": _class_counts(opened),
+            "train": _class_counts(train),
+            "validation": _class_counts(validation),
             "matched": None if matched is None else {"train": len(matched[1]), "validation": len(matched[2])},
             "minimum_forecast_flux": minimum,
         },
@@ -297,24 +316,36 @@ def _equal_subsets(
     return [np.sort(order[np.isin(order, numbers)][:size]) for numbers, order in zip(selection, orders, strict=True)]
 
 
-def _fid(tables: Sequence[_FeatureTable], subsets: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
-    by_channel: dict[str, dict[str, float]] = {}
-    for name in tables[0].values:
+def _distribution(tables: Sequence[_FeatureTable], subsets: Sequence[NDArray[np.int64]], label: str) -> dict[str, Any]:
+    """Figures and floors of one selection in one network: `tables` and `subsets` of samples, train, validation."""
+    values: dict[str, dict[str, float]] = {}
+    floors: dict[str, dict[str, float]] = {}
+    when = [table.times(numbers) for table, numbers in zip(tables, subsets, strict=True)]
+    for image in tables[0].values[label]:
         ours, train, validation = (
-            table.statistics(name, numbers) for table, numbers in zip(tables, subsets, strict=True)
+            table.rows(label, image, numbers) for table, numbers in zip(tables, subsets, strict=True)
         )
-        by_channel[name] = {
-            "value": frechet_distance(ours, validation),
-            "floor": frechet_distance(train, validation),
+        values[image] = distances(ours, validation, synthetic_times=when[0], real_times=when[2])
+        floors[image] = distances(train, validation, synthetic_times=when[1], real_times=when[2])
+    figures: dict[str, Any] = {"n": len(subsets[0])}
+    figures |= _beside_floor(mean_over_images(values), mean_over_images(floors))
+    if len(values) > 1:
+        figures["images"] = {image: _beside_floor(values[image], floors[image]) for image in values}
+    return figures
+
+
+def _beside_floor(value: dict[str, float], floor: dict[str, float]) -> dict[str, dict[str, float | None]]:
+    found: dict[str, dict[str, float | None]] = {}
+    for measure in ("frechet", "kid", *OVERLAPS):
+        # A kernel distance scatters around zero, and a ratio to a floor which may be zero is noise.
+        known = floor[measure] > (2 * floor["kid_stderr"] if measure == "kid" else 0)
+        found[measure] = {
+            "value": value[measure],
+            "floor": floor[measure],
+            "ratio": value[measure] / floor[measure] if known else None,
         }
-    value, floor = (float(np.mean([one[key] for one in by_channel.values()])) for key in ("value", "floor"))
-    return {
-        "value": value,
-        "floor": floor,
-        "ratio": value / floor if floor > 0 else None,
-        "n": len(subsets[0]),
-        "channels": by_channel,
-    }
+    found["kid"] |= {"stderr": value["kid_stderr"], "floor_stderr": floor["kid_stderr"]}
+    return found
 
 
 def _physics(
@@ -343,11 +374,56 @@ def _physics(
     return physics.compare(ours, validation, train)
 
 
-def _classes(frames: _Frames) -> dict[str, int]:
+def _class_names(frames: _Frames) -> NDArray[np.str_]:
+    """Forecast class of each frame: a letter, ``quiet`` or ``unknown``."""
     flux = frames.forecast_flux
+    letters = class_letters(flux)
     # class_letters writes nothing for 0, for NaN and for fluxes below A1.0.
-    names = np.where(np.isnan(flux), "unknown", np.where(class_letters(flux) == "", "quiet", class_letters(flux)))
-    return dict(Counter(map(str, names)).most_common())
+    return np.where(np.isnan(flux), "unknown", np.where(letters == "", "quiet", letters))
+
+
+def _class_counts(frames: _Frames) -> dict[str, int]:
+    return dict(Counter(map(str, _class_names(frames))).most_common())
+
+
+def _classes(sides: tuple[_Frames, _Frames, _Frames], notes: list[str]) -> dict[str, list[NDArray[np.int64]]]:
+    """Frames of each forecast class on every side, for classes with `CLASS_FRAMES` of them everywhere.
+
+    The weak classes are put together where one of them has too few: quiet days are rare when the Sun is active.
+    """
+    names = [_class_names(side) for side in sides]
+
+    def members(group: Sequence[str]) -> list[NDArray[np.int64]]:
+        return [np.flatnonzero(np.isin(side, group)) for side in names]
+
+    def few(group: Sequence[str]) -> bool:
+        return min(map(len, members(group))) < CLASS_FRAMES
+
+    # What the samples do not claim to be needs no figures; a class which no real side has cannot get any.
+    weak = [name for name in _WEAK_CLASSES if name in names[0] and (name in names[1] or name in names[2])]
+    groups: list[tuple[str, ...]] = [(name,) for name in weak]
+    if len(weak) > 1 and any(few(group) for group in groups):
+        groups = [tuple(name for name in _WEAK_CLASSES if any(name in side for side in names))]
+        notes.append(
+            f"forecast classes {', '.join(groups[0])} are measured as one, since one of them alone has fewer than "
+            f"{CLASS_FRAMES} frames on a side."
+        )
+    groups += [(name,) for name in _STRONG_CLASSES if name in names[0]]
+    found = {}
+    for group in groups:
+        label, numbers = "+".join(group), members(group)
+        if few(group):
+            counts = ", ".join(
+                f"{len(part):,} {side}"
+                for part, side in zip(numbers, ("synthetic", "train", "validation"), strict=True)
+            )
+            notes.append(
+                f"forecast class {label} has no figures of its own: {counts} frames, where {CLASS_FRAMES} are needed "
+                "on every side."
+            )
+        else:
+            found[label] = numbers
+    return found
 
 
 def _leaks(training_ranges: Any, validation: xr.Dataset) -> list[str]:

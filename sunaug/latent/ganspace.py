@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from sunaug.bundle import Bundle
-from sunaug.networks.stylegan2 import encode_flux
 
 N_COMPONENTS = 32
 N_LATENTS = 100_000
@@ -61,7 +60,7 @@ def draw_latents(bundle: Bundle, n: int, seed: int, rows: Tensor | None = None) 
     random = torch.Generator().manual_seed(seed)
     fluxes = bundle.reference["fluxes"] if rows is None else bundle.reference["fluxes"][rows]
     row = torch.randint(len(fluxes), (n,), generator=random)
-    condition = torch.from_numpy(encode_flux(fluxes.numpy()))[row]
+    condition = torch.from_numpy(bundle.info.network.encode(fluxes.numpy()))[row]
     z = torch.randn(n, bundle.info.network.z_dim, generator=random)
     with torch.inference_mode():
         parts = [bundle.generator.mapping(a, b) for a, b in zip(z.split(_BATCH), condition.split(_BATCH), strict=True)]

@@ -61,7 +61,7 @@ def calibrate_steps(bundle: Bundle, flare: Tensor, seed: int) -> tuple[float, Te
     curve : Tensor, shape (7,)
         Mean hot emission of rare samples at 0, 0.5, ... 3 standard deviations.
     """
-    names = bundle.info.network.conditions
+    names = bundle.info.network.labels
     column = bundle.reference["fluxes"][:, names.index("forecast_flux") if "forecast_flux" in names else 0]
     rows = torch.nonzero(column >= parse_goes_class(RARE_CLASS) * (1 - 1e-9))[:, 0]
     if not len(rows):

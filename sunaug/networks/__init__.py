@@ -1,5 +1,5 @@
-"""The networks: generators, discriminators and the layers they share."""
+"""The networks: generators, discriminators, the layers they share, and the conditions they are told."""
 
-from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
+from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config, start_from
 
-__all__ = ["Discriminator", "Generator", "StyleGAN2Config"]
+__all__ = ["Discriminator", "Generator", "StyleGAN2Config", "start_from"]

@@ -22,6 +22,11 @@ def activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, _LEAK) * ACTIVATION_GAIN
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """`x` in single precision, or in double where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def upsample(x: Tensor) -> Tensor:
     """Double the resolution with the separable filter [1, 3, 3, 1] / 4, which is bilinear interpolation."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -144,8 +149,12 @@ class ToImage(nn.Module):
         self.bias = nn.Parameter(torch.zeros(image_channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(batch, in_channels, y, x) to (batch, image_channels, y, x)."""
-        return self.conv(x, w) + self.bias[:, None, None]
+        """(batch, in_channels, y, x) to (batch, image_channels, y, x), in single precision under any autocast.
+
+        The eight bits of a bfloat16's mantissa would show as steps in the image.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self.conv(at_least_single(x), at_least_single(w)) + self.bias[:, None, None]
 
 
 class ResidualDown(nn.Module):
@@ -171,12 +180,13 @@ class ResidualDown(nn.Module):
 def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
     """Append one channel: the mean standard deviation within groups of samples (Karras et al. 2018, section 3).
 
-    It shows the discriminator how varied a batch is. A batch that `group` does not divide forms groups of the greatest
-    common divisor.
+    It shows the discriminator how varied a batch is. Neighbours in the batch form a group, so that a batch which is
+    split over processes or steps at multiples of `group` has the same groups. A batch that `group` does not divide
+    forms groups of the greatest common divisor.
     """
     batch, _, height, width = x.shape
     group = math.gcd(batch, group)
-    grouped = x.reshape(group, batch // group, *x.shape[1:])
-    spread = torch.sqrt(grouped.var(dim=0, unbiased=False) + 1e-8).mean(dim=(1, 2, 3))
-    plane = spread.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
-    return torch.cat([x, plane], dim=1)
+    grouped = at_least_single(x).reshape(batch // group, group, *x.shape[1:])
+    spread = torch.sqrt(grouped.var(dim=1, unbiased=False) + 1e-8).mean(dim=(1, 2, 3))
+    plane = spread.repeat_interleave(group)[:, None, None, None].expand(-1, 1, height, width)
+    return torch.cat([x, plane.to(x.dtype)], dim=1)

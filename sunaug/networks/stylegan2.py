@@ -1,8 +1,8 @@
 """Conditional StyleGAN2, written from the paper (Karras et al. 2020, "Analyzing and Improving the Image Quality of
 StyleGAN", arXiv 1912.04958), for any number of channels.
 
-The generator is the skip variant, the discriminator the residual one (section 4.1). Conditions are continuous numbers:
-the log10 fluxes that `encode_flux` makes. They enter the mapping network beside the latent, and the discriminator by
+The generator is the skip variant, the discriminator the residual one (section 4.1). Conditions are log10 fluxes and
+GOES classes (`sunaug.networks.conditions`). They enter the mapping network beside the latent, and the discriminator by
 projection (Miyato & Koyama 2018, equation 3).
 """
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from sunaug.networks.conditions import CLASSES, encode_condition
 from sunaug.networks.layers import (
     EqualConv2d,
     EqualLinear,
@@ -29,15 +32,7 @@ from sunaug.networks.layers import (
     upsample,
 )
 
-QUIET_FLUX = 1e-8
-"""Flux (W m-2) that stands for "no flare listed": A1.0, below every listed flare."""
-
 _CONST_SIZE = 4
-
-
-def encode_flux(flux: ArrayLike) -> NDArray[np.float32]:
-    """Condition value of a flux: log10(flux) + 6, so that C1 = 0, M1 = 1, X1 = 2; anything below A1.0, and 0, is -2."""
-    return np.asarray(np.log10(np.maximum(np.asarray(flux, np.float64), QUIET_FLUX)) + 6, dtype=np.float32)
 
 
 class StyleGAN2Config(BaseModel):
@@ -50,7 +45,9 @@ class StyleGAN2Config(BaseModel):
     image_channels : int
         Number of channels.
     conditions : tuple of str
-        Names of the fluxes that the network is conditioned on, in order; empty for an unconditional one.
+        Labels whose log10 flux the networks are conditioned on, in order.
+    class_conditions : tuple of str
+        Labels whose GOES class they are conditioned on, by a class embedding. Both empty: an unconditional network.
     base_width, max_width : int
         A layer at resolution r has min(base_width / r, max_width) channels.
     z_dim, w_dim : int
@@ -64,6 +61,7 @@ class StyleGAN2Config(BaseModel):
     size: int = Field(64, ge=8, le=4096)
     image_channels: int = Field(1, ge=1)
     conditions: tuple[str, ...] = ("nowcast_flux", "forecast_flux")
+    class_conditions: tuple[str, ...] = ()
     base_width: int = Field(2048, ge=8)
     max_width: int = Field(128, ge=4)
     z_dim: int = Field(128, ge=1)
@@ -82,6 +80,20 @@ class StyleGAN2Config(BaseModel):
         return max(1, min(self.base_width // resolution, self.max_width))
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that a frame has to have, each once: the columns of a table of fluxes."""
+        return tuple(dict.fromkeys((*self.conditions, *self.class_conditions)))
+
+    @property
+    def condition_width(self) -> int:
+        """Length of a condition vector; 0 where the networks are unconditional."""
+        return len(self.conditions) + len(CLASSES) * len(self.class_conditions)
+
+    def encode(self, fluxes: ArrayLike) -> NDArray[np.float32]:
+        """Condition vectors (n, condition_width) of fluxes (n, len(labels)) in W m-2."""
+        return encode_condition(fluxes, self.labels, self.conditions, self.class_conditions)
+
+    @property
     def resolutions(self) -> list[int]:
         """Resolutions from 4 up to the image's size."""
         return [2**power for power in range(2, int(math.log2(self.size)) + 1)]
@@ -97,13 +109,14 @@ class Mapping(nn.Module):
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
-        self.embed = EqualLinear(len(config.conditions), config.w_dim) if config.conditions else None
-        first = config.z_dim + (config.w_dim if config.conditions else 0)
+        width = config.condition_width
+        self.embed = EqualLinear(width, config.w_dim) if width else None
+        first = config.z_dim + (config.w_dim if width else 0)
         widths = [first, *[config.w_dim] * config.mapping_layers]
         self.layers = nn.ModuleList(EqualLinear(a, b, lr_multiplier=0.01) for a, b in itertools.pairwise(widths))
 
     def forward(self, z: Tensor, condition: Tensor | None) -> Tensor:
-        """Z (batch, z_dim) and condition (batch, n_conditions) to w (batch, w_dim)."""
+        """Z (batch, z_dim) and condition (batch, condition_width) to w (batch, w_dim)."""
         x = _normalise(z)
         if self.embed is not None:
             assert condition is not None
@@ -124,6 +137,9 @@ class Generator(nn.Module):
         (y, x) of each noise input in the order of use.
     noise_size : int
         Numbers that one sample's noise takes in all.
+    checkpoint_from : int or None
+        While training, blocks of this resolution and above keep no activations and are computed again in the backward
+        pass: less memory for a third more time in these blocks. None keeps all.
     """
 
     def __init__(self, config: StyleGAN2Config) -> None:
@@ -142,7 +158,45 @@ class Generator(nn.Module):
         self.n_styles = len(self.convs) + 1
         self.noise_shapes = [(r, r) for r in resolutions for _ in range(1 if r == _CONST_SIZE else 2)]
         self.noise_size = sum(height * width for height, width in self.noise_shapes)
+        self.checkpoint_from: int | None = None
         kernels_last(self)
+
+    def mean_w(self, condition: Tensor | None, draws: int = 1024, seed: int = 0) -> Tensor:
+        """Mean intermediate latent of each condition, the centre that truncation pulls towards.
+
+        One mean for all conditions would pull a rare sample towards the quiet Sun that most frames show.
+
+        Parameters
+        ----------
+        condition : Tensor, shape (batch, condition_width), or None
+        draws : int
+            Latents that the mean is taken over, the same ones for every condition.
+        seed : int
+
+        Returns
+        -------
+        Tensor, shape (batch, w_dim); (1, w_dim) without a condition
+        """
+        z = torch.randn(draws, self.config.z_dim, generator=torch.Generator().manual_seed(seed)).to(self.const.device)
+        rows = [None] if condition is None else [row.expand(draws, -1) for row in condition]
+        return torch.stack([self.mapping(z, row).mean(dim=0) for row in rows])
+
+    def truncate(self, w: Tensor, condition: Tensor | None, psi: float) -> Tensor:
+        """Pull w (batch, w_dim) towards the mean of its own condition (Karras et al. 2019, appendix B).
+
+        At `psi` 1 nothing changes; at 0 every sample is its condition's mean.
+        """
+        centre = self.mean_w(condition)
+        return centre + psi * (w - centre)
+
+    def _block(
+        self, block: int, x: Tensor, image: Tensor, w: Tensor, first: Tensor | None, second: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Double the resolution: two styled convolutions, and what they add to the image."""
+        layer = 2 * block + 1
+        x = self.convs[layer](x, w[:, layer], first)
+        x = self.convs[layer + 1](x, w[:, layer + 1], second)
+        return x, upsample(image) + self.to_image[block + 1](x, w[:, layer + 2])
 
     def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Images from intermediate latents.
@@ -168,11 +222,12 @@ class Generator(nn.Module):
         x = self.const.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.convs[0](x, w[:, 0], planes[0])
         image = self.to_image[0](x, w[:, 1])
-        for block, to_image in enumerate(self.to_image[1:]):
-            first = 2 * block + 1
-            x = self.convs[first](x, w[:, first], planes[first])
-            x = self.convs[first + 1](x, w[:, first + 1], planes[first + 1])
-            image = upsample(image) + to_image(x, w[:, first + 2])
+        for block, resolution in enumerate(self.config.resolutions[1:]):
+            arguments = (block, x, image, w, planes[2 * block + 1], planes[2 * block + 2])
+            if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:
+                x, image = checkpoint(self._block, *arguments, use_reentrant=False)
+            else:
+                x, image = self._block(*arguments)
         return image
 
     def forward(
@@ -188,7 +243,7 @@ class Generator(nn.Module):
         Parameters
         ----------
         z : Tensor, shape (batch, z_dim)
-        condition : Tensor, shape (batch, n_conditions), or None
+        condition : Tensor, shape (batch, condition_width), or None
         noise : Tensor, shape (batch, noise_size), optional
         z_mix : Tensor, shape (batch, z_dim), optional
             Second latents, whose w the layers from `crossover` on take (Karras et al. 2019, section 3.1).
@@ -223,22 +278,54 @@ class Discriminator(nn.Module):
         last = config.width(_CONST_SIZE)
         self.final_conv = EqualConv2d(last + 1, last, 3)
         self.final_linear = EqualLinear(last * _CONST_SIZE**2, last)
-        self.score = EqualLinear(last, 1)
+        self.head = EqualLinear(last, 1)
         self.embed: nn.ModuleList | None = None
-        if config.conditions:
-            self.embed = nn.ModuleList([EqualLinear(len(config.conditions), last), EqualLinear(last, last)])
+        if config.condition_width:
+            self.embed = nn.ModuleList([EqualLinear(config.condition_width, last), EqualLinear(last, last)])
+        self.checkpoint_from: int | None = None
         kernels_last(self)
 
-    def forward(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:
-        """Scores (batch,) of images (batch, image_channels, size, size) under conditions (batch, n_conditions)."""
+    def project(self, images: Tensor) -> Tensor:
+        """What `score` judges: the images themselves (a frozen-feature discriminator projects them first)."""
+        return images
+
+    def score(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:
+        """Scores (batch,) of images (batch, image_channels, size, size) under conditions (batch, condition_width)."""
         x = activate(self.from_image(images.contiguous(memory_format=torch.channels_last)))
-        for block in self.blocks:
-            x = block(x)
+        for block, resolution in zip(self.blocks, self.config.resolutions[:0:-1], strict=True):
+            if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
         x = activate(self.final_conv(minibatch_stddev(x)))
         features = activate(self.final_linear(x.flatten(1)))
-        score = self.score(features)[:, 0]
+        score = self.head(features)[:, 0]
         if self.embed is not None and condition is not None:
             first, second = self.embed
             embedded = second(activate(first(condition)))
             score = score + condition_weight * (features * embedded).sum(dim=1) / math.sqrt(features.shape[1])
         return score
+
+    def forward(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:
+        """As `score`."""
+        return self.score(images, condition, condition_weight)
+
+
+def start_from(generator: Generator, smaller: Generator) -> None:
+    """Give a generator the layers of one that was trained at a lower or the same resolution (progressive start).
+
+    The layers at new resolutions add nothing to the image at first, so that training starts from the smaller one's
+    images, enlarged.
+
+    Raises
+    ------
+    ValueError
+        If the shared layers have other shapes.
+    """
+    ours, theirs = generator.state_dict(), smaller.state_dict()
+    odd = [name for name, value in theirs.items() if name not in ours or ours[name].shape != value.shape]
+    if odd:
+        raise ValueError(f"{len(odd)} of its layers have other shapes or places here, {odd[0]} among them")
+    new = set(ours) - set(theirs)
+    quiet = {name: torch.zeros_like(ours[name]) for name in new if re.fullmatch(r"to_image\.\d+\.conv\.weight", name)}
+    generator.load_state_dict({**ours, **theirs, **quiet})

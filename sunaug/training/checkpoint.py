@@ -11,7 +11,6 @@ import torch
 
 from sunaug.errors import SunaugError
 
-KEPT = 2
 _NAME = re.compile(r"^checkpoint-(\d+)\.pt$")
 
 
@@ -23,8 +22,8 @@ def checkpoint_paths(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def save_checkpoint(folder: Path, images: int, state: dict[str, Any]) -> Path:
-    """Write a checkpoint and drop all but the last `KEPT`.
+def save_checkpoint(folder: Path, images: int, state: dict[str, Any], kept: int) -> Path:
+    """Write a checkpoint and drop all but the last `kept`.
 
     It is written beside its place, forced to the disk and renamed: a process killed at any moment leaves either the old
     set or the new one.
@@ -36,7 +35,7 @@ def save_checkpoint(folder: Path, images: int, state: dict[str, Any]) -> Path:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    for old in checkpoint_paths(folder)[:-KEPT]:
+    for old in checkpoint_paths(folder)[:-kept]:
         old.unlink()
     return path
 

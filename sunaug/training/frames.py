@@ -15,7 +15,6 @@ from sunaug.cube import select_split
 from sunaug.cube.splits import time_ranges
 from sunaug.errors import SunaugError
 from sunaug.flares import class_letters
-from sunaug.networks.stylegan2 import encode_flux
 from sunaug.scaling import IntensityScaling
 
 
@@ -27,10 +26,8 @@ class TrainingFrames:
     ----------
     images : Tensor, shape (n, channel, y, x)
         Scaled intensities, float32.
-    fluxes : ndarray of float64, shape (n, n_conditions)
+    fluxes : ndarray of float64, shape (n, n_labels)
         W m-2.
-    conditions : Tensor, shape (n, n_conditions)
-        Encoded fluxes.
     weights : Tensor, shape (n,)
         Sampling weights, float64, sum one.
     time_ranges : list of [str, str]
@@ -39,13 +36,12 @@ class TrainingFrames:
 
     images: Tensor
     fluxes: NDArray[np.float64]
-    conditions: Tensor
     weights: Tensor
     time_ranges: list[list[str]]
 
 
 def load_frames(
-    cube: xr.Dataset, scaling: IntensityScaling, conditions: tuple[str, ...], class_balance: float
+    cube: xr.Dataset, scaling: IntensityScaling, labels: tuple[str, ...], class_balance: float
 ) -> TrainingFrames:
     """Read the train months of a cube into memory.
 
@@ -58,16 +54,12 @@ def load_frames(
         If no frame is left.
     """
     train = select_split(cube, "train")
-    fluxes = (
-        np.stack([train[name].values for name in conditions], axis=1)
-        if conditions
-        else np.empty((train.sizes["time"], 0))
-    )
+    fluxes = np.stack([train[name].values for name in labels], axis=1) if labels else np.empty((train.sizes["time"], 0))
     known = np.isfinite(fluxes).all(axis=1)
     if not known.any():
         raise SunaugError(
-            f"{cube.encoding.get('source', 'the cube')}: no train frame has a known {' and '.join(conditions)}; ingest "
-            "it with --flares, or train with a recipe that has `conditions: []`."
+            f"{cube.encoding.get('source', 'the cube')}: no train frame has a known {' and '.join(labels)}; ingest "
+            "it with --flares, or train with a recipe that has no conditions (`conditions: []`)."
         )
     train, fluxes = train.isel(time=np.flatnonzero(known)), fluxes[known]
     scaled: Any = np.nan_to_num(scaling.scale(train["intensity"].values.astype(np.float32)), nan=-1.0)
@@ -77,7 +69,6 @@ def load_frames(
     return TrainingFrames(
         images=torch.from_numpy(scaled),
         fluxes=fluxes,
-        conditions=torch.from_numpy(encode_flux(fluxes)),
         weights=torch.from_numpy(weights / weights.sum()),
         time_ranges=time_ranges(train["time"].values),
     )

@@ -1,51 +1,83 @@
-"""The training loop: conditional StyleGAN2 with DiffAugment, top to bottom in one function.
+"""The training run: frames in, steps, looks at what comes out, checkpoints, and back to the last one after a collapse.
 
-One step: draw frames by class-balanced weights, make fakes under the same conditions, update the discriminator, then
-the generator with the same fakes. Every random number comes from one generator whose state is in the checkpoint, so
-that a stopped run goes on to the same bits (on the CPU, with the same number of threads).
+What a step does is in `sunaug.training.trainer`. Its random numbers are a function of the recipe's seed and of the
+step, so that a stopped run goes on to the same bits (on the CPU, with the same number of threads).
 """
 
 from __future__ import annotations
 
-import copy
-import csv
+import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import xarray as xr
 import yaml
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel
-from sunaug.networks import Discriminator, Generator, StyleGAN2Config
-from sunaug.networks.stylegan2 import encode_flux
-from sunaug.pictures import contact_sheet
+from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.checkpoint import load_checkpoint, save_checkpoint
-from sunaug.training.diffaugment import diff_augment
 from sunaug.training.frames import TrainingFrames, load_frames
-from sunaug.training.losses import LOSSES, gradient_penalty
+from sunaug.training.health import REAL_FRAMES, SAMPLES, diversity, not_finite, spread
+from sunaug.training.journal import Journal
 from sunaug.training.recipe import Recipe
+from sunaug.training.trainer import Trainer
 
-__all__ = ["TrainedGenerator", "train"]
+__all__ = ["Judge", "TrainedGenerator", "Trainer", "network_config", "train"]
 
 LOG_STEPS = 50
-LOG_FIELDS = ("images", "loss_d", "loss_g", "score_gap", "r1", "condition_weight", "images_per_second")
-SAMPLE_FLUXES = (1e-7, 1e-6, 1e-5, 1e-4)
-SAMPLES_PER_FLUX = 3
+HEALTHY_FROM = 0.1
+"""Share of the run before which images that are all alike are a beginning and not a collapse."""
+
+_BATCH = 16
+_BEST = "best.safetensors"
+
+
+class Judge(Protocol):
+    """Measures samples against real frames while the training runs: `sunaug.fidelity.judge.Judge`.
+
+    Attributes
+    ----------
+    label : str
+        Name of the feature network's figures, ``FID-768``.
+    fluxes : ndarray, shape (n, n_labels)
+        Conditions that samples are to be made under, W m-2.
+    floor : dict of str to float
+        The figures of real frames. The smallest ``frechet`` among them decides which weights are kept.
+    """
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+
+    @property
+    def fluxes(self) -> NDArray[np.float64]: ...  # noqa: D102
+
+    @property
+    def floor(self) -> dict[str, float]: ...  # noqa: D102
+
+    def judge(self, images: NDArray[np.float32]) -> dict[str, float]:
+        """Figures of samples (n, channel, y, x) in the cube's units, made under `fluxes` row by row."""
+        ...
 
 
 @dataclass
 class TrainedGenerator:
-    """What a training leaves for the bundle: the averaged generator and what it was made of."""
+    """What a training leaves for the bundle: the averaged generator and what it was made of.
+
+    `images` is what the weights have seen, which is less than the run's where an earlier evaluation was the best;
+    `evaluation` has the figures of that one. `first` is true in the first of several processes, which writes.
+    """
 
     generator: Generator
     config: StyleGAN2Config
@@ -54,108 +86,14 @@ class TrainedGenerator:
     frames: TrainingFrames
     images: int
     seconds: float
+    evaluation: dict[str, Any]
+    first: bool
 
 
-@dataclass
-class _State:
-    """All that changes while training: what a checkpoint holds."""
-
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator
-    optimizer_g: torch.optim.Optimizer
-    optimizer_d: torch.optim.Optimizer
-    random: torch.Generator
-    images: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    _parts: tuple[str, ...] = field(
-        default=("generator", "discriminator", "average", "optimizer_g", "optimizer_d"), repr=False
-    )
-
-    def state_dict(self, recipe: Recipe) -> dict[str, Any]:
-        return {
-            **{part: getattr(self, part).state_dict() for part in self._parts},
-            "random": self.random.get_state(),
-            "images": self.images,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "recipe": recipe.model_dump(mode="json"),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for part in self._parts:
-            getattr(self, part).load_state_dict(state[part])
-        self.random.set_state(state["random"])
-        self.images, self.steps, self.seconds = state["images"], state["steps"], state["seconds"]
-
-
-def _ramp(progress: float, start: float, end: float) -> float:
-    """0 before `start`, 1 after `end`, a straight line between."""
-    return min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0)
-
-
-def _rate_factor(progress: float, decay: float) -> float:
-    """Factor of both learning rates: 1, then linearly down to 0.1 over the last share `decay` of the training."""
-    return 1 - 0.9 * _ramp(progress, 1 - decay, 1) if decay else 1.0
-
-
-def _penalty_weight(progress: float, recipe: Recipe) -> float:
-    """Gamma of the gradient penalty: from its start to its end by equal factors."""
-    if recipe.r1_gamma == 0 or recipe.r1_gamma_end == 0:
-        return recipe.r1_gamma if progress < recipe.r1_decay[1] else recipe.r1_gamma_end
-    share = _ramp(progress, *recipe.r1_decay)
-    return recipe.r1_gamma ** (1 - share) * recipe.r1_gamma_end**share
-
-
-class _LogFile:
-    """The run's log.csv; on resuming, rows after the checkpoint are dropped before new ones are added."""
-
-    def __init__(self, path: Path, images: int) -> None:
-        kept: list[dict[str, str]] = []
-        if images and path.exists():
-            with path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["images"]) <= images]
-        self._file = path.open("w", newline="")
-        self._writer = csv.DictWriter(self._file, LOG_FIELDS)
-        self._writer.writeheader()
-        self._writer.writerows(kept)
-
-    def write(self, **row: float) -> None:
-        self._writer.writerow(
-            {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
-        )
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _mirror(images: Tensor, random: torch.Generator) -> Tensor:
-    """Flip each image north-south and east-west, each with probability one half."""
-    for dim in (-1, -2):
-        chosen = (torch.rand(len(images), generator=random) < 0.5).to(images.device)
-        images = torch.where(chosen[:, None, None, None], images.flip(dim), images)
-    return images
-
-
-def _save_samples(
-    path: Path, state: _State, channels: list[str], scaling: IntensityScaling, intensity_scale: str
-) -> None:
-    """A sheet of the averaged generator: the same latents at every call, one row for each class of flux."""
-    config = state.average.config
-    device = state.average.const.device
-    fixed = torch.Generator().manual_seed(0)
-    z = torch.randn(SAMPLES_PER_FLUX, config.z_dim, generator=fixed).to(device)
-    noise = torch.randn(SAMPLES_PER_FLUX, state.average.noise_size, generator=fixed).to(device)
-    panels = []
-    for flux in SAMPLE_FLUXES if config.conditions else SAMPLE_FLUXES[:1]:
-        value = encode_flux(np.full((SAMPLES_PER_FLUX, len(config.conditions)), flux))
-        with torch.inference_mode():
-            scaled = state.average(z, torch.from_numpy(value).to(device), noise)
-        for image in scaling.unscale(scaled.float().cpu().numpy()):
-            panels.append((f"{flux:.0e} W m-2" if config.conditions else "", image))
-    contact_sheet(path, panels, channels, intensity_scale=intensity_scale, columns=SAMPLES_PER_FLUX, synthetic=True)
+def network_config(recipe: Recipe, size: int, image_channels: int) -> StyleGAN2Config:
+    """The shape of the networks that a recipe asks for."""
+    shape = {"conditions", "class_conditions", "base_width", "max_width", "z_dim", "w_dim", "mapping_layers"}
+    return StyleGAN2Config(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
 
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
@@ -169,6 +107,16 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
         )
 
 
+def _check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
+    size = cube.sizes["y"]
+    if size & (size - 1) or size < 8:
+        raise UsageError(f"frames of {size} pixels cannot be trained on: ingest them with a power-of-two --size.")
+    if recipe.mirror and any(channel(str(name)).signed for name in cube["channel"].values):
+        raise UsageError("magnetograms must not be mirrored: set `mirror: false` in the recipe.")
+    if any(channel(str(name)).signed for name in cube["channel"].values) and "flip" in recipe.augment:
+        raise UsageError("magnetograms must not be mirrored: take flip out of the recipe's `augment`.")
+
+
 def train(
     cube: xr.Dataset,
     out: Path,
@@ -176,8 +124,14 @@ def train(
     *,
     resume: bool = False,
     accelerator: str = "auto",
-    precision: Any = "32-true",
+    devices: int = 1,
+    strategy: str = "auto",
+    judge: Judge | None = None,
+    start: Generator | None = None,
+    minutes: float | None = None,
+    tensorboard: bool = False,
     report: Callable[[int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> TrainedGenerator:
     """Train a conditional StyleGAN2 on the train months of a cube.
 
@@ -190,10 +144,20 @@ def train(
     recipe : Recipe
     resume : bool
         Go on from the newest checkpoint in `out`, or start where there is none.
-    accelerator, precision
-        As for `lightning_fabric.Fabric`.
+    accelerator, devices, strategy
+        As for `lightning_fabric.Fabric`. Several processes share each batch.
+    judge : Judge, optional
+        Measures samples as often as the recipe says, and the best weights are kept. Without it the last ones are.
+    start : Generator, optional
+        Generator to start from, of a smaller or equal size; ignored where the run is resumed.
+    minutes : float, optional
+        Stop cleanly, with a checkpoint, after this time in this process.
+    tensorboard : bool
+        Write the figures for TensorBoard as well.
     report : callable, optional
         Called with the number of images shown so far.
+    say : callable, optional
+        Called with a sentence when something happens that people should know.
 
     Returns
     -------
@@ -204,143 +168,232 @@ def train(
     UsageError
         If the run exists and `resume` is False, or the recipe does not fit the cube or the run.
     SunaugError
-        If no frame can be trained on, or the training diverges.
+        If no frame can be trained on, or the training goes wrong for good.
     """
+    _check_cube(cube, recipe)
     channels = [str(name) for name in cube["channel"].values]
-    size = cube.sizes["y"]
-    if size & (size - 1) or size < 8:
-        raise UsageError(f"frames of {size} pixels cannot be trained on: ingest them with a power-of-two --size.")
-    if recipe.mirror and any(channel(name).signed for name in channels):
-        raise UsageError("magnetograms must not be mirrored: set `mirror: false` in the recipe.")
     saved = load_checkpoint(out)
     if saved and not resume:
         raise UsageError(f"{out}: holds a run already; add --resume to go on with it, or give another --out.")
     if saved:
         _checked(recipe, saved["recipe"])
-
     scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
-    frames = load_frames(cube, scaling, recipe.conditions, recipe.class_balance)
-
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance)
+    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=recipe.precision)
     fabric.launch()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-
-    bank = frames.images.to(fabric.device)
-    config = StyleGAN2Config(
-        size=size,
-        image_channels=len(channels),
-        **recipe.model_dump(include={"conditions", "base_width", "max_width", "z_dim", "w_dim", "mapping_layers"}),
+    config = network_config(recipe, cube.sizes["y"], len(channels))
+    trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start)
+    run = _Run(
+        trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], judge, say or (lambda text: None)
     )
+    run.start(saved, tensorboard=tensorboard)
+    run.go(minutes, report)
+    return run.result()
 
-    torch.manual_seed(recipe.seed)
-    raw_g = Generator(config)
-    raw_d = Discriminator(config)
-    average = copy.deepcopy(raw_g).to(fabric.device).eval().requires_grad_(False)
-    optimizer_g = torch.optim.Adam(raw_g.parameters(), recipe.generator_rate, recipe.betas, eps=1e-8)
-    optimizer_d = torch.optim.Adam(raw_d.parameters(), recipe.discriminator_rate, recipe.betas, eps=1e-8)
-    random = torch.Generator().manual_seed(recipe.seed)
-    state = _State(raw_g, raw_d, average, optimizer_g, optimizer_d, random)
-    if saved:
-        state.load_state_dict(saved)
-    generator, optimizer_g = fabric.setup(raw_g, optimizer_g)
-    discriminator, optimizer_d = fabric.setup(raw_d, optimizer_d)
-    loss = LOSSES[recipe.loss]
-    log = _LogFile(out / "log.csv", state.images)
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=random).to(fabric.device)
+class _Run:
+    """A training in its folder: what happens between the steps."""
 
-    started, seconds_before, images_before = time.monotonic(), state.seconds, state.images
-    while state.images < recipe.images:
-        progress = state.images / recipe.images
-        condition_weight = _ramp(progress, *recipe.condition_ramp)
-        for optimizer, rate in ((optimizer_g, recipe.generator_rate), (optimizer_d, recipe.discriminator_rate)):
-            optimizer.param_groups[0]["lr"] = rate * _rate_factor(progress, recipe.rate_decay)
+    def __init__(
+        self,
+        trainer: Trainer,
+        out: Path,
+        recipe: Recipe,
+        channels: list[str],
+        scaling: IntensityScaling,
+        intensity_scale: str,
+        judge: Judge | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.trainer, self.out, self.recipe = trainer, out, recipe
+        self.channels, self.scaling, self.intensity_scale = channels, scaling, intensity_scale
+        self.judge, self.say = judge if recipe.evaluate_images else None, say
+        # The first process alone writes; the others do the same work on their share of each batch.
+        self.writes = trainer.fabric.is_global_zero
+        self.seconds = 0.0
+        self.best: dict[str, Any] = {}
+        frames = trainer.frames.images
+        chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
+        self._real_spread = spread(frames[chosen])
+        self.journal: Journal | None = None
 
-        chosen = torch.multinomial(frames.weights, recipe.batch, replacement=True, generator=random)
-        real = bank[chosen]
-        if recipe.mirror:
-            real = _mirror(real, random)
-        condition = frames.conditions[chosen]
-        condition = (condition + recipe.condition_jitter * torch.randn(condition.shape, generator=random)).to(
-            fabric.device
-        )
+    @property
+    def average(self) -> Generator:
+        """The averaged generator that is looked at and packed."""
+        network: Generator = self.trainer.averages.networks[self.recipe.ema]
+        return network
 
-        mixing = torch.rand(recipe.batch, generator=random) < recipe.style_mixing
-        crossover = torch.randint(1, raw_g.n_styles, (recipe.batch,), generator=random)
-        fake = generator(
-            normal(recipe.batch, config.z_dim),
-            condition,
-            normal(recipe.batch, raw_g.noise_size),
-            normal(recipe.batch, config.z_dim),
-            torch.where(mixing, crossover, raw_g.n_styles).to(fabric.device),
-        )
+    def start(self, saved: dict[str, Any] | None, *, tensorboard: bool) -> None:
+        """Take the state of a checkpoint and open the run's files."""
+        if saved:
+            self._take(saved)
+        if not self.writes:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        recipe = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
+        (self.out / "recipe.yaml").write_text(recipe)
+        scores = [f"{name}.{figure}" for name in self.trainer.critics for figure in ("loss_d", "score_gap")]
+        log = ["images", "loss_g", *scores, "r1", "path_length", "augment_probability", "condition_weight"]
+        log += ["diversity", "images_per_second"]
+        evaluation = ["images", *(self.judge.floor if self.judge else ())]
+        self.journal = Journal(self.out, log, evaluation, self.trainer.images, tensorboard=tensorboard)
 
-        # Discriminator, with the penalty every `penalty_interval` steps (lazy regularisation, Karras et al. 2020, 3.1).
-        raw_d.requires_grad_(True)
-        gamma = _penalty_weight(progress, recipe)
-        penalised = gamma > 0 and state.steps % recipe.penalty_interval == 0
-        shown_fake = fake.detach()
-        if penalised:
-            real.requires_grad_(True)
-            shown_fake.requires_grad_(recipe.r2)
-        scores_real = discriminator(diff_augment(real, recipe.augment, random), condition, condition_weight)
-        scores_fake = discriminator(diff_augment(shown_fake, recipe.augment, random), condition, condition_weight)
-        loss_d = loss.discriminator(scores_real, scores_fake)
-        total, r1 = loss_d, math.nan
-        if penalised:
-            penalty = gradient_penalty(scores_real, real)
-            r1 = penalty.item()
-            if recipe.r2:
-                penalty = penalty + gradient_penalty(scores_fake, shown_fake)
-            total = total + gamma / 2 * recipe.penalty_interval * penalty
-        optimizer_d.zero_grad(set_to_none=True)
-        fabric.backward(total)
-        optimizer_d.step()
+    def _take(self, saved: dict[str, Any]) -> None:
+        self.trainer.load_state_dict(saved["trainer"])
+        self.seconds, self.best = saved["seconds"], saved["best"]
 
-        # Generator, on the same fakes. The real scores are those from before the discriminator's step: they are
-        # constants here, and computing them again would cost a whole forward pass for a shift of one update.
-        raw_d.requires_grad_(False)
-        scores = discriminator(diff_augment(fake, recipe.augment, random), condition, condition_weight)
-        loss_g = loss.generator(scores_real.detach(), scores)
-        optimizer_g.zero_grad(set_to_none=True)
-        fabric.backward(loss_g)
-        optimizer_g.step()
+    def go(self, minutes: float | None, report: Callable[[int], None] | None) -> None:
+        """Train to the end of the recipe, or until the time is up."""
+        trainer, recipe = self.trainer, self.recipe
+        started, seconds_before, shown = time.monotonic(), self.seconds, 0
+        figures: dict[str, Tensor] = {}
+        while trainer.images < recipe.images:
+            figures |= trainer.step()
+            shown += recipe.batch
+            elapsed = time.monotonic() - started
+            self.seconds = seconds_before + elapsed
+            done = trainer.images >= recipe.images or (minutes is not None and self._agreed(elapsed > 60 * minutes))
+            looks = done or self._passed(recipe.health_images) or self._passed(recipe.checkpoint_images)
+            if looks or trainer.steps % LOG_STEPS == 1:
+                row = {name: value.item() for name, value in figures.items()}
+                row |= self._row(shown / elapsed)
+                if looks:
+                    row["diversity"] = self._diversity()
+                trouble = self._trouble(row)
+                if trouble and self.recipe.on_collapse == "roll_back":
+                    self._roll_back(trouble)
+                    figures = {}
+                    continue
+                self._note(row, trouble)
+            if report and self.writes:
+                report(min(trainer.images, recipe.images))
+            if done or self._passed(recipe.sample_images):
+                self._draw()
+            if self.judge and (done or self._passed(recipe.evaluate_images)):
+                self._evaluate(self.judge)
+            if done or self._passed(recipe.checkpoint_images):
+                self._save()
+            if done:
+                break
+        if self.journal:
+            self.journal.close()
 
-        state.images += recipe.batch
-        state.steps += 1
-        # A short memory at the start, so that the average does not keep the untrained network for long.
-        half_life = min(recipe.ema_half_life, max(state.images * 0.05, 1.0))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(average.parameters()), list(raw_g.parameters()), 1 - 0.5 ** (recipe.batch / half_life)
+    def _agreed(self, mine: bool) -> bool:
+        """Whether the first process says so: clocks differ, and all have to stop at the same step."""
+        return bool(self.trainer.fabric.broadcast(mine))
+
+    def _passed(self, every: int) -> bool:
+        """Whether the last step went over a multiple of `every` images."""
+        return self.trainer.images // every > (self.trainer.images - self.recipe.batch) // every
+
+    def _row(self, speed: float) -> dict[str, float]:
+        return {
+            "images": self.trainer.images,
+            "augment_probability": self.trainer.probability,
+            "condition_weight": self.trainer.condition_weight,
+            "images_per_second": speed,
+        }
+
+    def _sample(self, generator: Generator, fluxes: NDArray[np.float64], seed: int) -> Tensor:
+        """Scaled samples under conditions (n, n_labels), the same latents at every call."""
+        random = torch.Generator().manual_seed(seed)
+        device = self.trainer.fabric.device
+        condition = torch.from_numpy(generator.config.encode(fluxes))
+        made = []
+        with torch.inference_mode():
+            for part in condition.split(_BATCH):
+                z = torch.randn(len(part), generator.config.z_dim, generator=random)
+                noise = torch.randn(len(part), generator.noise_size, generator=random)
+                shown = noise.to(device) if self.recipe.noise else None
+                made.append(generator(z.to(device), part.to(device), shown).float().cpu())
+        return torch.cat(made)
+
+    def _diversity(self) -> float:
+        """Of the generator as it is now: its average would show a collapse too late."""
+        fluxes = self.trainer.frames.fluxes
+        rows = np.linspace(0, len(fluxes) - 1, SAMPLES).astype(int)
+        return diversity(self._sample(self.trainer.generator, fluxes[rows], seed=1), self._real_spread)
+
+    def _trouble(self, row: dict[str, float]) -> str | None:
+        """What is wrong with the training, None where nothing is."""
+        if names := not_finite(row):
+            return f"{', '.join(names)} no longer finite"
+        settled = self.trainer.progress >= HEALTHY_FROM
+        if settled and row.get("diversity", math.inf) < self.recipe.collapse_below:
+            return f"the generator has collapsed: samples differ {row['diversity']:.3f} times as much as real frames"
+        return None
+
+    def _note(self, row: dict[str, float], trouble: str | None) -> None:
+        if self.journal:
+            self.journal.figures("training", row)
+            if trouble:
+                self.journal.event(f"{self.trainer.images} images: {trouble}")
+
+    def _roll_back(self, trouble: str) -> None:
+        """Go back to the last good checkpoint, with other random numbers and half the learning rates."""
+        where = f"after {self.trainer.images:,} images: {trouble}"
+        failed = self.trainer.attempt
+        saved = load_checkpoint(self.out)
+        if saved is None or failed >= self.recipe.max_rollbacks:
+            reason = (
+                "there is no good checkpoint to go back to" if saved is None else f"{failed} roll-backs did not help"
             )
-
-        if not math.isfinite(loss_d.item() + loss_g.item()):
             raise SunaugError(
-                f"{out}: the training diverged after {state.images:,} images; its last checkpoint is whole: raise "
-                "r1_gamma or lower discriminator_rate in a new run."
+                f"{self.out}: {where}, and {reason}; raise r1_gamma or lower discriminator_rate in a new run."
             )
-        elapsed = time.monotonic() - started
-        state.seconds = seconds_before + elapsed
-        if penalised and (state.steps - 1) % LOG_STEPS < recipe.penalty_interval:
-            log.write(
-                images=state.images,
-                loss_d=loss_d.item(),
-                loss_g=loss_g.item(),
-                score_gap=(scores_real.mean() - scores_fake.mean()).item(),
-                r1=r1,
-                condition_weight=condition_weight,
-                images_per_second=(state.images - images_before) / elapsed,
-            )
-        if report:
-            report(min(state.images, recipe.images))
-        done = state.images >= recipe.images
-        if done or state.images // recipe.sample_images > (state.images - recipe.batch) // recipe.sample_images:
-            sheet = out / f"samples-{state.images:09d}.png"
-            _save_samples(sheet, state, channels, scaling, cube.attrs["intensity_scale"])
-        if done or state.images // recipe.checkpoint_images > (state.images - recipe.batch) // recipe.checkpoint_images:
-            save_checkpoint(out, state.images, state.state_dict(recipe))
-    log.close()
-    return TrainedGenerator(average, config, scaling, channels, frames, state.images, state.seconds)
+        self._take(saved)
+        self.trainer.attempt = failed + 1
+        text = f"{where}; back to the checkpoint at {self.trainer.images:,} images, with half the learning rates."
+        if self.journal:
+            self.journal.rewind(self.trainer.images)
+            self.journal.event(text)
+            self.say(text)
+
+    def _draw(self) -> None:
+        if self.journal:
+            self.journal.samples(self.trainer.images, self.average, self.channels, self.scaling, self.intensity_scale)
+
+    def _evaluate(self, judge: Judge) -> None:
+        """Measure samples of the average; the best weights so far are kept beside the checkpoints."""
+        if not self.writes:
+            return
+        scaled = self._sample(self.average, judge.fluxes, seed=2)
+        low = np.asarray(self.scaling.low, np.float32)[:, None, None]
+        figures = judge.judge(np.maximum(self.scaling.unscale(scaled.numpy()), low))
+        assert self.journal is not None
+        self.journal.figures("evaluation", {"images": self.trainer.images, **figures})
+        if figures["frechet"] < self.best.get("frechet", math.inf):
+            self.best = {"images": self.trainer.images, "backbone": judge.label, "n": len(judge.fluxes), **figures}
+            partial = self.out / f"{_BEST}.partial"
+            weights = {name: value.contiguous() for name, value in self.average.state_dict().items()}
+            save_file(weights, partial, metadata={"evaluation": json.dumps(self.best)})
+            partial.replace(self.out / _BEST)
+
+    def _save(self) -> None:
+        if self.writes:
+            state = {
+                "trainer": self.trainer.state_dict(),
+                "recipe": self.recipe.model_dump(mode="json"),
+                "seconds": self.seconds,
+                "best": self.best,
+            }
+            save_checkpoint(self.out, self.trainer.images, state, self.recipe.keep_checkpoints)
+        self.trainer.fabric.barrier()
+
+    def result(self) -> TrainedGenerator:
+        """The averaged generator: the best one where evaluations chose one, else the last."""
+        trainer, images = self.trainer, self.trainer.images
+        if self.judge and self.best and (self.out / _BEST).exists():
+            self.average.load_state_dict(load_file(self.out / _BEST))
+            images = self.best["images"]
+        return TrainedGenerator(
+            generator=self.average,
+            config=trainer.config,
+            scaling=self.scaling,
+            channels=self.channels,
+            frames=trainer.frames,
+            images=images,
+            seconds=self.seconds,
+            evaluation=self.best,
+            first=self.writes,
+        )

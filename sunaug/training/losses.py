@@ -1,27 +1,43 @@
-"""Adversarial losses and gradient penalties.
+"""Adversarial losses, gradient penalties and path length.
 
 Each loss takes the discriminator's scores of real and fake images, paired sample by sample under the same condition,
-and gives a scalar to minimise.
+and gives a scalar to minimise. A discriminator with several heads gives several scores per image; a loss is the mean
+over all of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """A pair of losses: `discriminator(real, fake)` and `generator(real, fake)`, scores of shape (batch,)."""
+    """A pair of losses: `discriminator(real, fake)` and `generator(real, fake)`, scores of shape (batch, ...).
+
+    `relativistic`: only differences of scores count, so that none of them has a zero.
+    """
 
     discriminator: Loss
     generator: Loss
+    relativistic: bool = False
+
+
+def _batch_mean(scores: Tensor) -> Tensor:
+    """Mean over the samples of all processes, differentiable; shape (1, ...)."""
+    mean = scores.mean(dim=0, keepdim=True)
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        mean = all_reduce(mean) / dist.get_world_size()
+    return mean
 
 
 def _non_saturating_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -30,6 +46,14 @@ def _non_saturating_d(real: Tensor, fake: Tensor) -> Tensor:
 
 def _non_saturating_g(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
+
+
+def _hinge_d(real: Tensor, fake: Tensor) -> Tensor:
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def _hinge_g(real: Tensor, fake: Tensor) -> Tensor:
+    return -fake.mean()
 
 
 def _paired_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -41,7 +65,8 @@ def _paired_g(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def _average_d(real: Tensor, fake: Tensor) -> Tensor:
-    return (F.softplus(-(real - fake.mean())).mean() + F.softplus(fake - real.mean()).mean()) / 2
+    mean_real, mean_fake = _batch_mean(real), _batch_mean(fake)
+    return (F.softplus(-(real - mean_fake)).mean() + F.softplus(fake - mean_real).mean()) / 2
 
 
 def _average_g(real: Tensor, fake: Tensor) -> Tensor:
@@ -51,10 +76,12 @@ def _average_g(real: Tensor, fake: Tensor) -> Tensor:
 LOSSES: dict[str, AdversarialLoss] = {
     # Goodfellow et al. 2014, section 3, as used by StyleGAN2.
     "non_saturating": AdversarialLoss(_non_saturating_d, _non_saturating_g),
+    # Lim & Ye 2017, equations 10 and 11, as used by BigGAN and Projected GAN.
+    "hinge": AdversarialLoss(_hinge_d, _hinge_g),
     # Jolicoeur-Martineau 2018, equation 4; Huang et al. 2024 ("R3GAN"), equation 2.
-    "relativistic_paired": AdversarialLoss(_paired_d, _paired_g),
+    "relativistic_paired": AdversarialLoss(_paired_d, _paired_g, relativistic=True),
     # Jolicoeur-Martineau 2018, equation 5, with the mean of its two terms.
-    "relativistic_average": AdversarialLoss(_average_d, _average_g),
+    "relativistic_average": AdversarialLoss(_average_d, _average_g, relativistic=True),
 }
 
 
@@ -72,3 +99,24 @@ def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    """Lengths |J_w^T y| of the generator's Jacobian at each sample (Karras et al. 2020, equation 4).
+
+    Parameters
+    ----------
+    images : Tensor, shape (batch, channel, y, x)
+        Made from `w`, with the graph kept.
+    w : Tensor, shape (batch, n_styles, w_dim)
+    noise : Tensor, like `images`
+        Standard normal: the random direction y in image space.
+
+    Returns
+    -------
+    Tensor, shape (batch,)
+        Root of the mean over the layers, independent of the image's size.
+    """
+    projected = (images * noise).sum() / math.sqrt(images.shape[-1] * images.shape[-2])
+    (gradient,) = torch.autograd.grad(projected, w, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sunaug.errors import UsageError
+from sunaug.training.averages import HALF_LIFE, power_name
 from sunaug.training.diffaugment import POLICIES
 from sunaug.training.losses import LOSSES
 
 __all__ = ["Recipe", "load_recipe", "recipe_names"]
+
+Label = Literal["nowcast_flux", "forecast_flux"]
 
 
 class Recipe(BaseModel):
@@ -24,47 +27,92 @@ class Recipe(BaseModel):
     images : int
         Real images shown to the discriminator in all.
     batch : int
-        Images per step.
+        Images per step, over all processes.
+    accumulate : int
+        Parts that a process splits its share of a batch into, one after the other: less memory, the same step.
     base_width, max_width, z_dim, w_dim, mapping_layers : int
         Shape of the networks, see `sunaug.networks.StyleGAN2Config`.
-    conditions : tuple of {"nowcast_flux", "forecast_flux"}
-        Labels of the cube that the networks are conditioned on.
+    conditions, class_conditions : tuple of {"nowcast_flux", "forecast_flux"}
+        Labels of the cube that the networks are conditioned on, as log10 flux and as GOES class.
+    start : str, optional
+        Bundle of a smaller or equal size whose layers the generator starts from.
     scaling : {"log", "asinh", "linear"}, optional
         Intensity scaling; by default log for DN/s and linear for browse counts, see `sunaug.scaling`.
-    loss : str
-        One of `sunaug.training.losses.LOSSES`.
-    generator_rate, discriminator_rate : float
-        Learning rates of the two Adam optimisers (TTUR; Heusel et al. 2017).
+    discriminator : {"pixel", "projected", "both"}
+        ``pixel``: StyleGAN2's, which sees the images. ``projected``: heads on the features of a frozen network
+        (Projected GAN; Sauer et al. 2021); figures of a Fréchet distance in that network's features flatter it.
+    loss, projected_loss : str
+        One of `sunaug.training.losses.LOSSES`, for the pixel and for the projected discriminator.
+    projected_weight : float
+        Weight of the projected discriminator in the generator's loss where both are used.
+    generator_rate, discriminator_rate, projected_rate : float
+        Learning rates of the Adam optimisers (TTUR; Heusel et al. 2017).
     betas : tuple of float
         Adam's moments.
     rate_decay : float
-        Share of the training at its end over which both rates fall linearly to a tenth.
+        Share of the training at its end over which the rates fall linearly to a tenth.
+    generator_delay : int
+        Images over which the generator's rate comes in linearly: with `start`, the time that a new discriminator takes
+        to become a judge.
     r1_gamma, r1_gamma_end : float
         Weight of the gradient penalty on real images (gamma / 2 |grad D|^2) at the start and at the end. A strong one
-        keeps the discriminator from winning before the generator makes disks; later it would hide detail from it.
+        keeps the discriminator from winning before the generator makes disks; later it would hide detail from it. The
+        projected discriminator has none (its paper uses none).
     r1_decay : tuple of float
         Shares of the training between which gamma goes from the one to the other, by equal factors.
     r2 : bool
         Penalise the gradient on fakes too.
     penalty_interval : int
         Steps from one penalty to the next; its weight is multiplied by that number.
+    path_length_weight : float
+        Weight of the path length regularisation of the generator; 0 for none.
+    path_length_interval, path_length_decay : int, float
+        Steps from one to the next, and how fast the mean length follows.
     augment : tuple of str
-        DiffAugment policies, in order.
+        DiffAugment policies in order, see `sunaug.training.diffaugment.POLICIES`.
+    augment_probability : float
+        Probability of each policy for each image; where `ada` is on, ADA sets it.
+    ada : bool
+        Adaptive augmentation (Karras et al. 2020b): the probability follows the discriminator's overfitting.
+    ada_target, ada_span : float
+        See `sunaug.training.diffaugment.AdaptiveProbability`.
     mirror : bool
         Show real frames flipped north-south and east-west at random; refused for magnetograms.
     style_mixing : float
         Probability that a fake mixes two latents.
+    noise : bool
+        Per-pixel noise inputs of the generator.
     ema_half_life : float
         Half-life of the averaged generator in images.
+    ema_power : tuple of float
+        Relative widths of further averages by power functions, see `sunaug.training.averages`.
+    ema : str
+        The average that is evaluated and packed: ``half_life``, ``power_0.05``, ``power_0.1``.
     condition_ramp : tuple of float
-        Shares of the training where the discriminator's conditioning starts to come in and where it is full.
+        Shares of the training where the discriminators' conditioning starts to come in and where it is full.
     class_balance : float
         Exponent a of the sampling weight n_class^-a over flare classes of the forecast; 0 samples frames evenly.
     condition_jitter : float
-        Standard deviation of the noise (dex) that is added to the conditions, so that a handful of events does not
+        Standard deviation of the noise (dex) that is added to the log fluxes, so that a handful of events does not
         become a handful of labels.
-    checkpoint_images, sample_images : int
-        Images between two checkpoints and between two sample sheets.
+    checkpoint_images, sample_images, health_images : int
+        Images between two checkpoints, two sample sheets, and two looks at the health of the training.
+    evaluate_images, evaluate_samples : int
+        Images between two Fréchet distances to the validation months (0: none), and samples that one takes.
+    keep_checkpoints : int
+        Checkpoints that are kept, the newest ones.
+    collapse_below : float
+        The training has collapsed where samples differ less than this share of how real frames differ.
+    on_collapse : {"roll_back", "note"}
+        Go back to the last good checkpoint, or only write it down.
+    max_rollbacks : int
+        Times that a run goes back before it gives up. Each halves the learning rates.
+    precision : {"32-true", "bf16-mixed"}
+        bfloat16 is faster on GPUs and slower on CPUs.
+    compile : bool
+        Compile the networks with torch.compile (steps without a penalty only: it has no second derivatives).
+    checkpoint_from : int, optional
+        Resolution from which on activations are computed again in the backward pass and not kept.
     seed : int
     """
 
@@ -72,35 +120,63 @@ class Recipe(BaseModel):
 
     images: int = Field(60_000, ge=1)
     batch: int = Field(16, ge=2)
+    accumulate: int = Field(1, ge=1)
     base_width: int = Field(2048, ge=8)
     max_width: int = Field(128, ge=4)
     z_dim: int = Field(128, ge=1)
     w_dim: int = Field(128, ge=1)
     mapping_layers: int = Field(4, ge=1)
-    conditions: tuple[Literal["nowcast_flux", "forecast_flux"], ...] = ("nowcast_flux", "forecast_flux")
+    conditions: tuple[Label, ...] = ("nowcast_flux", "forecast_flux")
+    class_conditions: tuple[Label, ...] = ()
+    start: str | None = None
     scaling: Literal["log", "asinh", "linear"] | None = None
+    discriminator: Literal["pixel", "projected", "both"] = "pixel"
     loss: str = "relativistic_paired"
+    projected_loss: str = "hinge"
+    projected_weight: float = Field(1.0, gt=0)
     generator_rate: float = Field(2e-3, gt=0)
     discriminator_rate: float = Field(1.5e-3, gt=0)
+    projected_rate: float = Field(2e-3, gt=0)
     betas: tuple[float, float] = (0.0, 0.99)
     rate_decay: float = Field(0.3, ge=0, le=1)
+    generator_delay: int = Field(0, ge=0)
     r1_gamma: float = Field(2.0, ge=0)
     r1_gamma_end: float = Field(2.0, ge=0)
     r1_decay: tuple[float, float] = (0.3, 0.6)
     r2: bool = False
     penalty_interval: int = Field(4, ge=1)
+    path_length_weight: float = Field(0.0, ge=0)
+    path_length_interval: int = Field(4, ge=1)
+    path_length_decay: float = Field(0.01, gt=0, le=1)
     augment: tuple[str, ...] = ("translation", "cutout")
+    augment_probability: float = Field(1.0, ge=0, le=1)
+    ada: bool = False
+    ada_target: float = Field(0.6, ge=-1, le=1)
+    ada_span: float = Field(500_000, gt=0)
     mirror: bool = True
     style_mixing: float = Field(0.5, ge=0, le=1)
+    noise: bool = True
     ema_half_life: float = Field(5_000, gt=0)
+    ema_power: tuple[float, ...] = (0.05, 0.1)
+    ema: str = HALF_LIFE
     condition_ramp: tuple[float, float] = (0.15, 0.35)
     class_balance: float = Field(0.5, ge=0, le=1)
     condition_jitter: float = Field(0.1, ge=0)
     checkpoint_images: int = Field(4_000, ge=1)
     sample_images: int = Field(4_000, ge=1)
+    health_images: int = Field(2_000, ge=1)
+    evaluate_images: int = Field(0, ge=0)
+    evaluate_samples: int = Field(256, ge=2)
+    keep_checkpoints: int = Field(2, ge=1)
+    collapse_below: float = Field(0.1, ge=0)
+    on_collapse: Literal["roll_back", "note"] = "roll_back"
+    max_rollbacks: int = Field(3, ge=0)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
+    checkpoint_from: int | None = None
     seed: int = 0
 
-    @field_validator("loss")
+    @field_validator("loss", "projected_loss")
     @classmethod
     def _known_loss(cls, loss: str) -> str:
         if loss not in LOSSES:
@@ -113,6 +189,21 @@ class Recipe(BaseModel):
         if unknown := set(augment) - set(POLICIES):
             raise ValueError(f"unknown policy {unknown.pop()!r}: choose among {', '.join(POLICIES)}")
         return augment
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.ema not in (known := (HALF_LIFE, *map(power_name, self.ema_power))):
+            raise ValueError(f"ema: no average {self.ema!r}: one of {', '.join(known)}")
+        if self.ada and not self.augment:
+            raise ValueError("ada: it steers the augmentation, and `augment` is empty")
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate: a batch of {self.batch} cannot be split into {self.accumulate} equal parts")
+        return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that a frame has to have."""
+        return tuple(dict.fromkeys((*self.conditions, *self.class_conditions)))
 
 
 def _presets() -> Any:
@@ -149,5 +240,5 @@ def load_recipe(source: str | Path, **overrides: Any) -> Recipe:
         raise UsageError(f"{source}: not a recipe in YAML ({str(error).splitlines()[0]}).") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{source}: {where}: {first['msg']}.") from None
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise UsageError(f"{source}: {where}{first['msg']}.") from None

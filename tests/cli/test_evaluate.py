@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from sunaug.cli.evaluate import evaluate
 from sunaug.cube import FrameStatus, create_cube, write_frames
 from sunaug.errors import SunaugError
-from sunaug.fidelity.frechet import Backbone
+from sunaug.fidelity.backbones import Backbone
 
 SIZE = 32
 
@@ -22,8 +22,7 @@ class _Means(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.ones(()), requires_grad=False)
 
     def forward(self, images):
-        pooled = torch.nn.functional.avg_pool2d(images, 8).flatten(1)[:, :12]
-        return [(pooled * self.scale)[:, :, None, None]]
+        return torch.nn.functional.avg_pool2d(images, 8).flatten(1)[:, :12] * self.scale
 
 
 def _frames(count, seed):
@@ -35,13 +34,12 @@ def _frames(count, seed):
 
 @pytest.fixture
 def cubes(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "sunaug.fidelity.evaluate.load_backbone", lambda weights: Backbone(_Means(), 12, "patches", "none")
-    )
-    days = np.arange(12) * np.timedelta64(1, "D")
+    networks = [Backbone(label, _Means(), 12, "means of patches") for label in ("FID-12", "EffNet-Lite0")]
+    monkeypatch.setattr("sunaug.fidelity.evaluate.load_backbones", lambda weights: (networks, ["a network is missing"]))
+    days = np.arange(24) * np.timedelta64(1, "D")
     times = np.concatenate([np.datetime64("2012-03-02", "ns") + days, np.datetime64("2012-08-02", "ns") + days])
     paths = tmp_path / "rare.zarr", tmp_path / "real.zarr"
-    for seed, (path, axis) in enumerate(zip(paths, ({"n_samples": 10}, {"times": times}), strict=True)):
+    for seed, (path, axis) in enumerate(zip(paths, ({"n_samples": 22}, {"times": times}), strict=True)):
         count = axis.get("n_samples", len(times))
         create_cube(path, channels=["171", "131", "94"], size=SIZE, disk_radius=14.0, intensity_scale="browse", **axis)
         write_frames(
@@ -68,15 +66,40 @@ def test_table_and_json(cubes, run, tmp_path):
     result = run(rare, "--against", real, "--json", tmp_path / "m.json", "--n", 8)
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
-    assert report["fid"]["all"]["n"] == 8
-    assert report["fid"]["all"]["floor"] > 0
+    assert report["distribution"]["FID-12"]["all"]["n"] == 8
+    assert report["distribution"]["EffNet-Lite0"]["classes"]["M"]["frechet"]["floor"] > 0
     lines = result.stdout.splitlines()
-    assert lines[0].split()[:4] == ["measure", "synthetic", "floor", "ratio"]
-    assert lines[1].startswith("FID-12")
-    assert "N = 8 per side" in lines[1]
+    assert lines[0].split() == [
+        *("network", "frames", "N", "Fréchet", "floor", "ratio"),
+        *("KID×1000", "floor", "coverage", "floor", "ratio"),
+    ]
+    assert [line.split()[:2] for line in lines[1:7]] == [
+        [label, name] for label in ("FID-12", "EffNet-Lite0") for name in ("all", "matched", "class")
+    ]
+    figures = report["distribution"]["FID-12"]["all"]
+    cells = lines[1].split()
+    assert cells[2:6] == ["8", *(f"{figures['frechet'][key]:.3g}" for key in ("value", "floor")), cells[5]]
+    assert float(cells[5]) == pytest.approx(figures["frechet"]["ratio"], abs=0.051)
+    assert cells[6:9] == [f"{1000 * figures['kid']['value']:.2f}", "±", f"{1000 * figures['kid']['stderr']:.2f}"]
+    assert lines[3].split()[1:4] == ["class", "M", "8"]
+    assert len({len(line) for line in lines[:7]}) == 1
+    assert lines[7] == ""
+    assert lines[8].split()[:4] == ["measure", "synthetic", "floor", "ratio"]
     assert any(line.startswith("limb_radius aia171") for line in lines)
-    assert "not comparable with a published FID" in result.stdout
-    assert "Note: fid all: N = 8" in result.stdout
+    assert "FID-12: means of patches; not comparable with a published FID (2,048)." in lines
+    assert "EffNet-Lite0: means of patches; not comparable with a published FID (2,048)." in lines
+    assert "Note: a network is missing" in lines
+    assert "Note: FID-12: N (all 8, matched 8, class M 8) is below twice the 12 dimensions" in result.stdout
+
+
+def test_figures_that_cannot_be_made_are_left_blank(cubes, run):
+    result = run(cubes[0], "--against", cubes[1], "--n", 3)
+    assert result.exit_code == 0, result.output
+    cells = result.stdout.splitlines()[1].split()
+    # Three frames are too few for an error of the KID and for coverage.
+    assert len(cells) == 8
+    assert "±" not in cells
+    assert "nan" not in result.stdout.lower().replace("nano", "")
 
 
 def test_json_that_cannot_be_written(cubes, run, tmp_path):

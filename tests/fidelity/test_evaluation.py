@@ -2,35 +2,27 @@ import json
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from scipy import ndimage
 
 from sunaug.cube import open_cube, select_split
 from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity import evaluate as room
+from sunaug.fidelity.backbones import features
+from sunaug.fidelity.distribution import distances
 from sunaug.fidelity.evaluate import evaluate
-from sunaug.fidelity.frechet import Backbone
+from sunaug.fidelity.images import display_images
 
 SIZE = 32
 
 
-class _Patches(torch.nn.Module):
-    """Sixteen random filters: a feature network without weights to find."""
-
-    def __init__(self):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.filters = torch.nn.Conv2d(3, 16, 5, stride=2)
-
-    def forward(self, images):
-        return [self.filters(images).relu()]
+LABEL = "patches-16"
+MEASURES = ["frechet", "kid", "precision", "recall", "density", "coverage"]
 
 
 @pytest.fixture(autouse=True)
-def _small_backbone(monkeypatch):
-    monkeypatch.setattr(room, "load_backbone", lambda weights: Backbone(_Patches(), 16, "random", "none"))
+def _small_backbones(monkeypatch, patches):
+    monkeypatch.setattr(room, "load_backbones", lambda weights: ([patches(16), patches(8)], ["a note of the networks"]))
 
 
 def days(*months, per_month=20):
@@ -54,14 +46,25 @@ def rare(make_cube, suns):
 def test_report_has_every_part(rare, observed):
     report = evaluate(rare, observed)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert report["schema"] == 1
+    assert report["schema"] == 2
     assert (report["synthetic"], report["against"]) == (str(rare), str(observed))
     assert report["bundle_hash"] == "abc"
-    assert report["backbone"].startswith("FID-16 ")
-    assert report["fid"]["all"]["n"] == 40
-    assert report["fid"]["matched"]["n"] == 10
-    for figures in report["fid"].values():
-        assert figures["ratio"] == pytest.approx(figures["value"] / figures["floor"])
+    assert report["backbones"] == {"patches-16": "random filters 0", "patches-8": "random filters 0"}
+    assert report["distribution"].keys() == report["backbones"].keys()
+    for selections in report["distribution"].values():
+        assert list(selections) == ["all", "matched", "classes"]
+        assert selections["all"]["n"] == 40
+        assert selections["matched"]["n"] == 10
+        assert selections["classes"] == {}
+        for figures in (selections["all"], selections["matched"]):
+            assert list(figures) == ["n", *MEASURES]
+            assert all(figures[measure].keys() >= {"value", "floor", "ratio"} for measure in MEASURES)
+            frechet = figures["frechet"]
+            assert frechet["ratio"] == pytest.approx(frechet["value"] / frechet["floor"])
+            assert figures["kid"]["stderr"] > 0
+            assert 0 <= figures["coverage"]["value"] <= 1
+    assert report["notes"][0] == "a note of the networks"
+    assert any(note.startswith("forecast class M has no figures of its own: 50 synthetic") for note in report["notes"])
     assert report["physics_against"] == "matched"
     assert report["physics"]["limb_radius aia171"].keys() == {"synthetic", "real", "distance", "floor", "unit"}
     assert report["conditions"]["synthetic"] == {"M": 50}
@@ -69,22 +72,24 @@ def test_report_has_every_part(rare, observed):
     assert report["conditions"]["matched"] == {"train": 10, "validation": 10}
     assert report["conditions"]["minimum_forecast_flux"] == pytest.approx(1e-5)
     assert report["training_ranges"] == [["2012-01-01T00:00:00Z", "2012-07-31T23:59:59Z"]]
-    assert any("N = 10" in note for note in report["notes"])
+    assert any("patches-16: N (matched 10) is below twice the 16 dimensions" in note for note in report["notes"])
     assert not any("leakage" in note for note in report["notes"])
 
 
 def test_same_seed_same_figures(rare, observed):
     assert evaluate(rare, observed, n=6, seed=3) == evaluate(rare, observed, n=6, seed=3)
-    first, second = (evaluate(rare, observed, n=6, seed=seed)["fid"]["all"] for seed in (3, 4))
+    first, second = (evaluate(rare, observed, n=6, seed=seed)["distribution"][LABEL]["all"] for seed in (3, 4))
     assert first["n"] == second["n"] == 6
-    assert first["value"] != second["value"]
+    assert first["frechet"]["value"] != second["frechet"]["value"]
 
 
 def test_held_out_frames_as_if_synthetic_are_at_zero(observed):
     cube = open_cube(observed)
     report = evaluate(select_split(cube, "validation"), cube)
-    assert report["fid"]["all"]["floor"] > 0
-    assert report["fid"]["all"]["ratio"] == pytest.approx(0, abs=1e-6)
+    figures = report["distribution"][LABEL]["all"]
+    assert figures["frechet"]["floor"] > 0
+    assert figures["frechet"]["ratio"] == pytest.approx(0, abs=1e-6)
+    assert [figures[name]["value"] for name in ("precision", "recall", "coverage")] == [1, 1, 1]
     assert all(row["distance"] == pytest.approx(0, abs=1e-9) for row in report["physics"].values())
 
 
@@ -92,7 +97,10 @@ def test_blurred_frames_score_worse(make_cube, suns, observed):
     frames = ndimage.gaussian_filter(suns(40, 5, size=SIZE), (0, 0, 1, 1))
     blurred = evaluate(make_cube("blurred.zarr", frames, np.zeros(40)), observed)
     sharp = evaluate(make_cube("sharp.zarr", suns(40, 5, size=SIZE), np.zeros(40)), observed)
-    assert blurred["fid"]["all"]["ratio"] > 3 * sharp["fid"]["all"]["ratio"]
+    blurred_figures, sharp_figures = (report["distribution"][LABEL]["all"] for report in (blurred, sharp))
+    assert blurred_figures["frechet"]["ratio"] > 3 * sharp_figures["frechet"]["ratio"]
+    assert blurred_figures["kid"]["value"] > sharp_figures["kid"]["value"] + 3 * blurred_figures["kid"]["stderr"]
+    assert blurred_figures["coverage"]["ratio"] < 0.5 < sharp_figures["coverage"]["ratio"]
     assert blurred["physics"]["fine_structure aia171"]["distance"] > 0.5
 
 
@@ -109,7 +117,7 @@ def test_leakage_is_noted(make_cube, suns, observed):
 
 def test_no_matching_frames(make_cube, suns, observed):
     strongest = evaluate(make_cube("x.zarr", suns(10, 2, size=SIZE), np.full(10, 5e-4)), observed)
-    assert strongest["fid"]["matched"] is None
+    assert strongest["distribution"][LABEL]["matched"] is None
     assert strongest["physics_against"] == "all"
     assert any("X5.0 or more" in note for note in strongest["notes"])
     unknown = evaluate(make_cube("u.zarr", suns(10, 2, size=SIZE), np.full(10, np.nan)), observed)
@@ -122,11 +130,88 @@ def test_two_channels_give_a_distance_each(make_cube, suns):
     two = {"channels": ["aia171", "aia131"]}
     real = make_cube("two.zarr", suns(40, 1, size=SIZE)[:, :2], np.zeros(40), times, **two)
     fake = make_cube("fake.zarr", suns(20, 2, size=SIZE)[:, 1::-1], np.zeros(20), channels=["aia131", "aia171"])
-    figures = evaluate(fake, real)["fid"]["all"]
-    assert list(figures["channels"]) == ["aia131", "aia171"]
-    assert figures["value"] == pytest.approx(np.mean([one["value"] for one in figures["channels"].values()]))
+    figures = evaluate(fake, real)["distribution"][LABEL]["all"]
+    assert list(figures["images"]) == ["aia131", "aia171"]
+    for measure in MEASURES:
+        each = [one[measure]["value"] for one in figures["images"].values()]
+        assert figures[measure]["value"] == pytest.approx(np.mean(each))
     # Channels are compared by name: swapped planes of a made-up Sun would differ by far more than the floor.
-    assert figures["ratio"] < 3
+    assert figures["frechet"]["ratio"] < 3
+
+
+@pytest.fixture
+def by_class(make_cube, suns):
+    """52 frames of the train months (8 quiet, 40 B, 4 C) and 52 of the validation months (4 quiet, 40 B, 8 C)."""
+    times = days(3, 4, 8, 9, per_month=26)
+    train, validation = [0.0] * 4 + [2e-7] * 20 + [3e-6] * 2, [0.0] * 2 + [3e-7] * 20 + [2e-6] * 4
+    return make_cube("classes.zarr", suns(len(times), 1, size=SIZE), np.array(train * 2 + validation * 2), times)
+
+
+def test_figures_of_each_forecast_class(make_cube, suns, by_class, patches):
+    flux = np.array([0.0] * 5 + [9e-8] * 2 + [4e-7] * 30 + [1e-6] * 30 + [1.5e-4])
+    samples = make_cube("samples.zarr", suns(len(flux), 2, size=SIZE), flux)
+    report = evaluate(samples, by_class)
+    classes = report["distribution"][LABEL]["classes"]
+    assert list(classes) == ["quiet+A+B"]
+    assert any(note.startswith("forecast classes quiet, A, B are measured as one") for note in report["notes"])
+    assert any(
+        note.startswith("forecast class C has no figures of its own: 30 synthetic, 4 train, 8 validation")
+        for note in report["notes"]
+    )
+    assert any("class X" in note for note in report["notes"])
+    assert not any("class M" in note for note in report["notes"])
+
+
+def test_figures_of_a_class_are_those_of_its_frames(make_cube, suns, patches):
+    times, each = days(3, 4, 8, 9), np.tile([2e-7, 5e-6], 40)
+    frames = suns(80, 1, size=SIZE)
+    frames[each > 1e-6] *= 1.3
+    real = make_cube("real.zarr", frames, each, times)
+    made = suns(44, 2, size=SIZE)
+    fake = make_cube("fake.zarr", made, np.repeat([3e-7, 2e-6], 22))
+    report = evaluate(fake, real)
+    selections = report["distribution"][LABEL]
+    assert list(selections["classes"]) == ["B", "C"]
+    assert not any("forecast class" in note for note in report["notes"])
+    # All 20 frames of the validation months and of the train months are taken; of the samples 20 of 22.
+    stored = open_cube(real)["intensity"].values
+    network = patches(16)
+
+    def of(numbers):
+        return features(display_images(stored[numbers], ["aia171", "aia131", "aia94"], "browse").values(), network)
+
+    for name, rows in (("B", each < 1e-6), ("C", each > 1e-6)):
+        validation, train = (np.flatnonzero(rows & part) for part in (times >= days(8)[0], times < days(8)[0]))
+        floor = distances(of(train), of(validation), synthetic_times=times[train], real_times=times[validation])
+        figures = selections["classes"][name]
+        assert figures["n"] == 20
+        for measure in MEASURES:
+            assert figures[measure]["floor"] == pytest.approx(floor[measure], rel=1e-4, abs=1e-7)
+    # Samples which are not brighter in their class fail there, and only there.
+    assert selections["classes"]["C"]["frechet"]["ratio"] > 3 * selections["classes"]["B"]["frechet"]["ratio"]
+
+
+def test_each_frame_goes_through_a_network_once(rare, observed, monkeypatch):
+    seen = []
+    whole = room.image_features
+
+    def counted(batches, backbones, *, report):
+        kept = list(batches)
+        seen.append((sum(len(one["aia171+aia131+aia94"]) for one in kept), len(backbones)))
+        return whole(kept, backbones, report=report)
+
+    monkeypatch.setattr(room, "image_features", counted)
+    evaluate(rare, observed)
+    # All 40 frames of each real side and 40 of the samples serve every selection.
+    assert seen == [(40, 2), (40, 2), (40, 2)]
+
+
+def test_a_floor_at_zero_gives_no_ratio():
+    figures = dict.fromkeys(["frechet", "kid", "kid_stderr", "precision", "recall", "density", "coverage"], 0.5)
+    beside = room._beside_floor(figures, figures | {"coverage": 0.0, "kid": 0.9, "kid_stderr": 0.5})
+    assert beside["coverage"] == {"value": 0.5, "floor": 0.0, "ratio": None}
+    assert beside["kid"] == {"value": 0.5, "floor": 0.9, "ratio": None, "stderr": 0.5, "floor_stderr": 0.5}
+    assert beside["frechet"]["ratio"] == 1
 
 
 @pytest.mark.parametrize(

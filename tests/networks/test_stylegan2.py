@@ -4,7 +4,7 @@ import torch
 from pydantic import ValidationError
 
 from sunaug.networks import Discriminator, Generator, StyleGAN2Config
-from sunaug.networks.stylegan2 import encode_flux
+from sunaug.networks.conditions import encode_flux
 
 TINY = {"base_width": 64, "max_width": 16, "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
 

@@ -1,0 +1,41 @@
+"""The health of a training: does it still make finite numbers, and different images?
+
+A generator that has collapsed makes nearly the same image for every latent. How much images differ is measured on
+coarse features, light enough to look every few thousand images: local means and local contrasts on an 8x8 grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_GRID = 8
+SAMPLES = 64
+REAL_FRAMES = 256
+
+
+def frame_features(images: Tensor) -> Tensor:
+    """Local means and contrasts of scaled images (n, channel, y, x) on an 8x8 grid: shape (n, 128 channel)."""
+    mean = F.adaptive_avg_pool2d(images, _GRID)
+    contrast = (F.adaptive_avg_pool2d(images.square(), _GRID) - mean.square()).clamp_min(0).sqrt()
+    return torch.cat([mean, contrast], dim=1).flatten(1)
+
+
+def spread(images: Tensor) -> float:
+    """Mean squared distance of the images' features from their mean."""
+    features = frame_features(images.float())
+    return float((features - features.mean(dim=0)).square().sum(dim=1).mean())
+
+
+def diversity(fakes: Tensor, real_spread: float) -> float:
+    """How much fakes (n, channel, y, x) differ, in shares of how much real frames do: 1 is as much, 0 is collapse."""
+    return spread(fakes) / max(real_spread, 1e-12)
+
+
+def not_finite(figures: Mapping[str, float]) -> list[str]:
+    """Names of the figures that are no longer finite."""
+    return [name for name, value in figures.items() if not math.isfinite(value)]

@@ -1,0 +1,387 @@
+"""One training step, top to bottom: the heart of the training.
+
+A step shows real frames and fakes under the same conditions to one or two discriminators, updates them, then updates
+the generator with the same fakes. The batch is split over processes and, where memory is short, over parts; every
+sample has random numbers of its own (`sunaug.training.draws`) and gradients are averaged over all parts, so that
+neither changes what a step does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from sunaug.errors import UsageError
+from sunaug.networks import Discriminator, Generator, StyleGAN2Config, start_from
+from sunaug.networks.projected import ProjectedDiscriminator
+from sunaug.training.averages import Averages
+from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, diff_augment, mirror
+from sunaug.training.draws import Draws, draw_step
+from sunaug.training.frames import TrainingFrames
+from sunaug.training.losses import LOSSES, AdversarialLoss, gradient_penalty, path_lengths
+from sunaug.training.recipe import Recipe
+
+__all__ = ["Trainer"]
+
+STDDEV_GROUP = 4
+_PATH_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Critic:
+    """A discriminator with what trains it; `fast_score` is its `score`, compiled where the recipe says so."""
+
+    network: Any
+    fast_score: Callable[..., Tensor]
+    optimizer: torch.optim.Optimizer
+    loss: AdversarialLoss
+    rate: float
+    weight: float
+    penalised: bool
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the discriminators are shown of a part of the batch, augmented; `fake` with its graph where it is kept."""
+
+    real: Tensor
+    fake: Tensor
+    condition: Tensor
+
+
+def ramp(progress: float, start: float, end: float) -> float:
+    """0 before `start`, 1 after `end`, a straight line between."""
+    return min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0)
+
+
+def rate_factor(progress: float, decay: float) -> float:
+    """Factor of the learning rates: 1, then linearly down to 0.1 over the last share `decay` of the training."""
+    return 1 - 0.9 * ramp(progress, 1 - decay, 1) if decay else 1.0
+
+
+def penalty_weight(progress: float, recipe: Recipe) -> float:
+    """Gamma of the gradient penalty: from its start to its end by equal factors."""
+    if recipe.r1_gamma == 0 or recipe.r1_gamma_end == 0:
+        return recipe.r1_gamma if progress < recipe.r1_decay[1] else recipe.r1_gamma_end
+    share = ramp(progress, *recipe.r1_decay)
+    return recipe.r1_gamma ** (1 - share) * recipe.r1_gamma_end**share
+
+
+class Trainer:
+    """Networks, optimisers and counters of a training, and the step that moves them.
+
+    Parameters
+    ----------
+    frames : TrainingFrames
+    config : StyleGAN2Config
+    recipe : Recipe
+    fabric : lightning_fabric.Fabric
+        Launched. It says where things are and how many processes there are.
+    start : Generator, optional
+        A generator of a smaller or equal size to start from.
+
+    Attributes
+    ----------
+    generator : Generator
+    critics : dict of str to Critic
+        ``pixel``, ``projected`` or both.
+    averages : Averages
+    images, steps, attempt : int
+        Images shown, steps made, and roll-backs so far.
+    augment_probability : AdaptiveProbability
+    path_length : float
+        Running mean of the path lengths.
+
+    Raises
+    ------
+    UsageError
+        If the batch cannot be split over the processes, or `start` does not fit.
+    """
+
+    def __init__(
+        self,
+        frames: TrainingFrames,
+        config: StyleGAN2Config,
+        recipe: Recipe,
+        fabric: Fabric,
+        *,
+        start: Generator | None = None,
+    ) -> None:
+        self.frames, self.config, self.recipe, self.fabric = frames, config, recipe, fabric
+        share, rest = divmod(recipe.batch, fabric.world_size * recipe.accumulate)
+        if rest or share % math.gcd(recipe.batch, STDDEV_GROUP):
+            raise UsageError(
+                f"batch: {recipe.batch} images cannot be split over {fabric.world_size} processes and "
+                f"{recipe.accumulate} parts with groups of {math.gcd(recipe.batch, STDDEV_GROUP)} whole."
+            )
+        self._share = share * recipe.accumulate
+        self._parts = [slice(first, first + share) for first in range(0, self._share, share)]
+        self._bank = frames.images.to(fabric.device)
+
+        # The weights are drawn on the CPU, so that every device and process starts from the same ones.
+        torch.manual_seed(recipe.seed)
+        self.generator = Generator(config)
+        if start is not None:
+            try:
+                start_from(self.generator, start)
+            except ValueError as error:
+                raise UsageError(f"start: {recipe.start} cannot be started from: {error}.") from None
+        self.generator.to(fabric.device)
+        self.generator.checkpoint_from = recipe.checkpoint_from
+        self.optimizer = _adam(self.generator, recipe.generator_rate, recipe)
+        self.critics: dict[str, Critic] = {}
+        if recipe.discriminator in ("pixel", "both"):
+            pixel = Discriminator(config).to(fabric.device)
+            pixel.checkpoint_from = recipe.checkpoint_from
+            self.critics["pixel"] = self._critic(pixel, recipe.loss, recipe.discriminator_rate, 1.0, penalised=True)
+        if recipe.discriminator in ("projected", "both"):
+            projected = ProjectedDiscriminator(config, seed=recipe.seed).to(fabric.device)
+            weight = recipe.projected_weight if recipe.discriminator == "both" else 1.0
+            self.critics["projected"] = self._critic(
+                projected, recipe.projected_loss, recipe.projected_rate, weight, penalised=False
+            )
+        self.averages = Averages(self.generator, recipe.ema_half_life, recipe.ema_power)
+        self.augment_probability = AdaptiveProbability(recipe.ada_target, recipe.ada_span)
+        self.path_length = 0.0
+        self.images = self.steps = self.attempt = 0
+        # Penalties need second derivatives, which compiled graphs do not have: those steps use the plain networks.
+        self._generate = torch.compile(self.generator) if recipe.compile else self.generator
+
+    def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalised: bool) -> Critic:
+        score: Any = network.score
+        fast = torch.compile(score) if self.recipe.compile else score
+        return Critic(network, fast, _adam(network, rate, self.recipe), LOSSES[loss], rate, weight, penalised)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done."""
+        return self.images / self.recipe.images
+
+    @property
+    def condition_weight(self) -> float:
+        """Weight of the conditioning in the discriminators."""
+        return ramp(self.progress, *self.recipe.condition_ramp)
+
+    @property
+    def probability(self) -> float:
+        """Probability of each augmentation for each image."""
+        return self.augment_probability.probability if self.recipe.ada else self.recipe.augment_probability
+
+    def step(self) -> dict[str, Tensor]:
+        """Make one step.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Scalars, averaged over the batch of all processes: ``loss_g``, and for each discriminator ``loss_d``,
+            ``score_gap`` (mean score of real minus fake) with its name before a dot; ``r1`` and ``path_length`` at the
+            steps that have them.
+        """
+        recipe = self.recipe
+        self._set_rates()
+        draws = draw_step(
+            recipe.seed,
+            self.attempt,
+            self.steps,
+            batch=recipe.batch,
+            weights=self.frames.weights,
+            z_dim=self.config.z_dim,
+            condition_width=self.config.condition_width,
+            n_styles=self.generator.n_styles,
+            n_augment=augment_numbers(recipe.augment),
+        ).part(slice(self.fabric.global_rank * self._share, (self.fabric.global_rank + 1) * self._share))
+        figures = self._discriminators_and_generator(draws)
+        if recipe.path_length_weight and self.steps % recipe.path_length_interval == 0:
+            length = figures["path_length"].item()
+            self.path_length += (length - self.path_length) * (recipe.path_length_decay if self.path_length else 1.0)
+        if recipe.ada:
+            self.augment_probability.update(figures.pop("sign").item(), recipe.batch)
+        self.images += recipe.batch
+        self.steps += 1
+        self.averages.update(self.generator, recipe.batch, self.images)
+        return figures
+
+    def _set_rates(self) -> None:
+        factor = rate_factor(self.progress, self.recipe.rate_decay) * 0.5**self.attempt
+        delay = min((self.images + self.recipe.batch) / max(self.recipe.generator_delay, 1), 1.0)
+        self.optimizer.param_groups[0]["lr"] = self.recipe.generator_rate * factor * delay
+        for critic in self.critics.values():
+            critic.optimizer.param_groups[0]["lr"] = critic.rate * factor
+
+    def _discriminators_and_generator(self, draws: Draws) -> dict[str, Tensor]:
+        recipe, parts = self.recipe, self._parts
+        found: dict[str, list[Tensor]] = {}
+
+        # The discriminators. With one part the fakes' graph is kept for the generator's turn; with several, each part's
+        # fakes are made a second time there, or the graphs of all parts would be in memory at once.
+        keep = len(parts) == 1
+        gamma = penalty_weight(self.progress, recipe)
+        penalise = gamma > 0 and self.steps % recipe.penalty_interval == 0
+        for critic in self.critics.values():
+            critic.network.requires_grad_(True)
+            critic.optimizer.zero_grad(set_to_none=True)
+        shown, real_scores, fake_views = None, {}, {}
+        for part in parts:
+            shown = self._show(draws.part(part), keep=keep)
+            for name, critic in self.critics.items():
+                fake = critic.network.project(shown.fake)
+                scores = self._update_critic(name, critic, shown, fake, gamma if penalise else 0.0, found)
+                real_scores[name, part.start], fake_views[name] = scores, fake
+        for critic in self.critics.values():
+            self._average_gradients(critic.network)
+            critic.optimizer.step()
+            critic.network.requires_grad_(False)
+
+        # The generator. The real scores are those from before the discriminator's step: they are constants here, and
+        # computing them again would cost a whole forward pass for a shift of one update.
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in parts:
+            if not keep:
+                shown = self._show(draws.part(part), keep=True)
+                fake_views = {name: critic.network.project(shown.fake) for name, critic in self.critics.items()}
+            assert shown is not None
+            loss = torch.zeros((), device=self.fabric.device)
+            for name, critic in self.critics.items():
+                with self.fabric.autocast():
+                    scores = critic.fast_score(fake_views[name], shown.condition, self.condition_weight).float()
+                loss = loss + critic.weight * critic.loss.generator(real_scores[name, part.start], scores)
+            found.setdefault("loss_g", []).append(loss.detach())
+            if recipe.path_length_weight and self.steps % recipe.path_length_interval == 0:
+                loss = loss + self._path_penalty(draws.part(part), found)
+            (loss / len(parts)).backward()
+        self._average_gradients(self.generator)
+        self.optimizer.step()
+        return self._over_processes(found)
+
+    def _show(self, draws: Draws, *, keep: bool) -> _Shown:
+        """Draw real frames and make fakes under their conditions, both augmented."""
+        recipe, device = self.recipe, self.fabric.device
+        real = self._bank[draws.frames.to(device)]
+        if recipe.mirror:
+            real = mirror(real, draws.mirror)
+        condition = self._conditions(draws)
+        mixing = draws.mix < recipe.style_mixing
+        with torch.set_grad_enabled(keep):
+            with self.fabric.autocast():
+                fake = self._generate(
+                    draws.z.to(device),
+                    condition,
+                    draws.normal(self.generator.noise_size, device) if recipe.noise else None,
+                    draws.z_mix.to(device),
+                    torch.where(mixing, draws.crossover, self.generator.n_styles).to(device),
+                )
+            fake = diff_augment(fake.float(), recipe.augment, draws.augment_fake, self.probability)
+        real = diff_augment(real, recipe.augment, draws.augment_real, self.probability)
+        return _Shown(real, fake, condition)
+
+    def _conditions(self, draws: Draws) -> Tensor:
+        """Condition vectors; noise on the log fluxes, not on the classes."""
+        condition = torch.from_numpy(self.config.encode(self.frames.fluxes[draws.frames.numpy()]))
+        continuous = len(self.config.conditions)
+        condition[:, :continuous] += self.recipe.condition_jitter * draws.jitter[:, :continuous]
+        return condition.to(self.fabric.device)
+
+    def _update_critic(
+        self, name: str, critic: Critic, shown: _Shown, fake: Any, gamma: float, found: dict[str, list[Tensor]]
+    ) -> Tensor:
+        """Add a discriminator's gradients of one part; returns the real scores.
+
+        The penalty (lazy regularisation, Karras et al. 2020, section 3.1) is on the gradient with respect to what the
+        discriminator sees, after the augmentation.
+        """
+        penalised = gamma > 0 and critic.penalised
+        real, seen_fake = critic.network.project(shown.real), _detached(fake)
+        if penalised:
+            real = real.detach().requires_grad_(True)
+            seen_fake.requires_grad_(self.recipe.r2)
+        score = critic.network.score if penalised else critic.fast_score
+        with self.fabric.autocast():
+            scores_real = score(real, shown.condition, self.condition_weight).float()
+            scores_fake = score(seen_fake, shown.condition, self.condition_weight).float()
+        loss = critic.loss.discriminator(scores_real, scores_fake)
+        found.setdefault(f"{name}.loss_d", []).append(loss.detach())
+        found.setdefault(f"{name}.score_gap", []).append((scores_real.mean() - scores_fake.mean()).detach())
+        if penalised:
+            penalty = gradient_penalty(scores_real, real)
+            found.setdefault("r1", []).append(penalty.detach())
+            if self.recipe.r2:
+                penalty = penalty + gradient_penalty(scores_fake, seen_fake)
+            loss = loss + gamma / 2 * self.recipe.penalty_interval * penalty
+        (loss / len(self._parts)).backward()
+        if self.recipe.ada and "sign" not in found:
+            # A relativistic discriminator has no zero of its own: the middle of the two mean scores takes its place.
+            zero = (scores_real.mean() + scores_fake.mean()) / 2 if critic.loss.relativistic else 0.0
+            found["sign"] = [(scores_real - zero).sign().mean().detach()]
+        return scores_real.detach()
+
+    def _path_penalty(self, draws: Draws, found: dict[str, list[Tensor]]) -> Tensor:
+        """Path length regularisation (Karras et al. 2020, equation 4), on every second sample."""
+        half, device = draws.part(slice(None, None, 2)), self.fabric.device
+        w = self.generator.mapping(half.z.to(device), self._conditions(half))
+        styles = w[:, None].repeat(1, self.generator.n_styles, 1)
+        noise = half.normal(self.generator.noise_size, device) if self.recipe.noise else None
+        images = self.generator.synthesize(styles, noise)
+        direction = half.normal(images[0].numel(), device, stream=_PATH_STREAM).reshape(images.shape)
+        lengths = path_lengths(images, styles, direction)
+        found.setdefault("path_length", []).append(lengths.mean().detach())
+        # The first lengths are only measured: from a mean of zero, the penalty would pull all paths to nothing.
+        target = self.path_length or lengths.detach()
+        weight = self.recipe.path_length_weight * self.recipe.path_length_interval
+        return weight * (lengths - target).square().mean()
+
+    def _average_gradients(self, network: nn.Module) -> None:
+        """Average the gradients over all processes, in one message."""
+        if self.fabric.world_size == 1:
+            return
+        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.fabric.world_size
+        for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def _over_processes(self, found: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+        values = torch.stack([torch.stack(parts).mean() for parts in found.values()])
+        if self.fabric.world_size > 1:
+            dist.all_reduce(values)
+            values /= self.fabric.world_size
+        return dict(zip(found, values, strict=True))
+
+    def _parts_of_state(self) -> Iterator[tuple[str, Any]]:
+        yield from (("generator", self.generator), ("optimizer", self.optimizer), ("averages", self.averages))
+        yield "augment_probability", self.augment_probability
+        for name, critic in self.critics.items():
+            yield from ((f"{name}.network", critic.network), (f"{name}.optimizer", critic.optimizer))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a step depends on: tensors and plain values."""
+        return {
+            **{name: part.state_dict() for name, part in self._parts_of_state()},
+            "images": self.images,
+            "steps": self.steps,
+            "attempt": self.attempt,
+            "path_length": self.path_length,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        for name, part in self._parts_of_state():
+            part.load_state_dict(state[name])
+        self.images, self.steps = state["images"], state["steps"]
+        self.attempt, self.path_length = state["attempt"], state["path_length"]
+
+
+def _adam(network: nn.Module, rate: float, recipe: Recipe) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.Adam(trained, rate, recipe.betas, eps=1e-8)
+
+
+def _detached(view: Any) -> Any:
+    return [one.detach() for one in view] if isinstance(view, list) else view.detach()
