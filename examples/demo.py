@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import sunaug
+from sunaug.bundle import BUNDLED
 from sunaug.pictures import contact_sheet
 
 STEPS = (0.0, 1.0, 2.0, 3.0)
@@ -48,7 +49,7 @@ def main() -> None:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
 
-    run("inspect", "sdo2012-64")
+    run("inspect", BUNDLED)
     # The same request again finds its cube complete and leaves it as it is.
     run("generate", "--rare", "--n", str(arguments.n), "--out", out / "rare.zarr")
     run("inspect", out / "rare.zarr", "--picture", out / "rare.png")

@@ -21,7 +21,9 @@ FRAMES = 12
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cube", required=True, help="cube of the year 2012, ingested with --flares and --size 64")
+    parser.add_argument(
+        "--cube", required=True, help="cube of the year 2012, ingested with --flares at the model's size"
+    )
     parser.add_argument("--out", type=Path, default=Path("real-and-synthetic.png"))
     parser.add_argument("--min-class", default="M1.0")
     parser.add_argument("--seed", type=int, default=0)

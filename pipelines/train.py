@@ -17,6 +17,7 @@ from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
 from sunaug.latent import fit_directions
 from sunaug.latent.activity import hot_emission
+from sunaug.training.checkpoint import checkpoint_paths
 from sunaug.training.loop import TrainedGenerator, train
 from sunaug.training.recipe import Recipe
 
@@ -180,7 +181,7 @@ def train_bundle(
         devices=devices,
         strategy=strategy,
         judge=judge,
-        start=load_bundle(recipe.start).generator if recipe.start else None,
+        start=load_bundle(recipe.start).generator if recipe.start and not (resume and checkpoint_paths(out)) else None,
         minutes=minutes,
         tensorboard=tensorboard,
         report=report,
@@ -217,5 +218,7 @@ def train_bundle(
     }
     path = out / "bundle"
     write_bundle(path, info, trained.generator.cpu(), reference, _card(info, trained))
-    write_directions(path, fit_directions(load_bundle(path)))
+    if info.network.labels:
+        # A direction towards flares is fitted on what the network is conditioned on.
+        write_directions(path, fit_directions(load_bundle(path)))
     return path

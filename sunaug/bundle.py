@@ -188,13 +188,17 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
         generator=generator.eval().requires_grad_(False),
         reference=_read_tensors(path / "reference.safetensors"),
         directions=_read_tensors(directions) if directions.is_file() else {},
-        hash=_hash(path, info),
+        hash=_hash(path, content),
     )
 
 
-def _hash(path: Path, info: BundleInfo) -> str:
-    """Hash of what decides the samples: metrics may be added later and leave it as it is."""
-    digest = hashlib.sha256(json.dumps(info.model_dump(mode="json", exclude={"metrics"}), sort_keys=True).encode())
+def _hash(path: Path, content: Mapping[str, Any]) -> str:
+    """Hash of what decides the samples: metrics may be added later and leave it as it is.
+
+    `content` is ``bundle.json`` as it stands, so that a field with a default which a later sunaug adds changes no hash.
+    """
+    kept = {name: value for name, value in content.items() if name != "metrics"}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
     for name in ("model.safetensors", "reference.safetensors", "directions.safetensors"):
         if (path / name).is_file():
             digest.update(name.encode() + b"\0" + (path / name).read_bytes())

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from sunaug.bundle import Bundle, BundleInfo, load_bundle, write_bundle, write_directions
 from sunaug.cube import FrameStatus, create_cube, write_frames
 from sunaug.latent import fit_directions
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import default_scaling
+from sunaug.training.frames import TrainingFrames
+from sunaug.training.loop import network_config
+from sunaug.training.recipe import Recipe
+from sunaug.training.trainer import Trainer
 
 CHANNELS = ["aia171", "aia131", "aia94"]
 SIZE = 16
@@ -89,3 +94,41 @@ def make_bundle(path: Path, *, conditions: tuple[str, ...] = ("nowcast_flux", "f
     if conditions:
         write_directions(path, fit_directions(load_bundle(path)))
     return load_bundle(path)
+
+
+def make_frames(n: int = 32, channels: int = 2, labels: int = 2) -> TrainingFrames:
+    """Scaled frames without a cube: smooth noise within [-1, 1], a flux for each label."""
+    random = torch.Generator().manual_seed(3)
+    coarse = torch.rand(n, channels, 4, 4, generator=random) * 2 - 1
+    images = torch.nn.functional.interpolate(coarse, size=(SIZE, SIZE), mode="bilinear")
+    fluxes = 10 ** (np.random.default_rng(0).uniform(-7, -3.5, (n, labels)))
+    return TrainingFrames(images, fluxes, torch.full((n,), 1 / n, dtype=torch.float64), [])
+
+
+def make_trainer(frames: TrainingFrames | None = None, *, start: Generator | None = None, **recipe: object) -> Trainer:
+    """A trainer of tiny networks on the CPU; `recipe` replaces fields of `RECIPE`."""
+    chosen = Recipe(**{**RECIPE, **recipe})
+    frames = frames or make_frames(labels=len(chosen.labels))
+    fabric = Fabric(accelerator="cpu", devices=1, precision=chosen.precision)
+    fabric.launch()
+    return Trainer(frames, network_config(chosen, SIZE, frames.images.shape[1]), chosen, fabric, start=start)
+
+
+def tensors(state: object, prefix: str = "") -> dict[str, object]:
+    """All leaves of a nested state."""
+    if isinstance(state, dict):
+        items = state.items()
+    elif isinstance(state, list):
+        items = enumerate(state)
+    else:
+        return {prefix: state}
+    return {name: leaf for key, value in items for name, leaf in tensors(value, f"{prefix}/{key}").items()}
+
+
+def assert_same_bits(first: object, second: object) -> None:
+    """Two nested states hold the same values."""
+    first, second = tensors(first), tensors(second)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        same = torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
+        assert same, name

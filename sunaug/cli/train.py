@@ -22,7 +22,7 @@ def train(
     ),
     accelerator: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     devices: int = typer.Option(1, min=1, help="Processes that share each batch, one per device."),
-    strategy: str = typer.Option("auto", help="auto or ddp (each device holds the networks)."),
+    strategy: str = typer.Option("auto", help="auto; ddp: each device holds the networks; fsdp: a slice of them."),
     tensorboard: bool = typer.Option(False, "--tensorboard", help="Write the figures for TensorBoard as well."),
     weights: Path | None = typer.Option(
         None,
@@ -37,7 +37,7 @@ def train(
     overrides = {name: value for name, value in (("images", images), ("seed", seed)) if value is not None}
     chosen = load_recipe(recipe, **overrides)
     if dry_run:
-        from pipelines.train import expectations
+        from pipelines.expectations import expectations
 
         for line in expectations(cube, chosen, accelerator=accelerator, devices=devices):
             typer.echo(line)

@@ -50,7 +50,7 @@ def encode_condition(
     -------
     ndarray of float32, shape (n, len(conditions) + 5 len(class_conditions))
     """
-    table = np.asarray(fluxes, np.float64).reshape(-1, len(labels))
+    table = np.atleast_2d(np.asarray(fluxes, np.float64))
     parts = [encode_flux(table[:, [labels.index(name)]]) for name in conditions]
     parts += [encode_class(table[:, labels.index(name)]) for name in class_conditions]
     return np.concatenate(parts, axis=1) if parts else np.empty((len(table), 0), np.float32)

@@ -112,7 +112,7 @@ class ModulatedConv2d(nn.Module):
         out = F.conv2d(x * style[:, :, None, None], weight, padding=self.padding)
         if self.demodulate:
             energy = style.square() @ weight.square().sum(dim=(2, 3)).T
-            out = out * torch.rsqrt(energy + 1e-8)[:, :, None, None]
+            out = out * torch.rsqrt(energy + 1e-8)[:, :, None, None].to(out.dtype)
         return out
 
 
@@ -136,8 +136,8 @@ class StyledConv(nn.Module):
         if self.up:
             x = upsample(x)
         if noise is not None:
-            x = x + noise * self.noise_strength
-        return activate(x + self.bias[:, None, None])
+            x = x + (noise * self.noise_strength).to(x.dtype)
+        return activate(x + self.bias[:, None, None].to(x.dtype))
 
 
 class ToImage(nn.Module):

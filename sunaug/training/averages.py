@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from sunaug.training.sharding import whole
+
 HALF_LIFE = "half_life"
 _START_SHARE = 0.05
 
@@ -70,7 +72,7 @@ class Averages:
             half_life_decay(batch, images, self.half_life),
             *(power_decay(batch, images, width) for width in self.widths),
         )
-        current = [parameter.detach() for parameter in generator.parameters()]
+        current = [whole(parameter.detach()) for parameter in generator.parameters()]
         with torch.no_grad():
             for network, decay in zip(self.networks.values(), decays, strict=True):
                 torch._foreach_lerp_(list(network.parameters()), current, 1 - decay)

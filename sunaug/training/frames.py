@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,8 @@ from sunaug.cube.splits import time_ranges
 from sunaug.errors import SunaugError
 from sunaug.flares import class_letters
 from sunaug.scaling import IntensityScaling
+
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,26 @@ class TrainingFrames:
     time_ranges: list[list[str]]
 
 
+def known_frames(cube: xr.Dataset, labels: tuple[str, ...]) -> xr.Dataset:
+    """The train frames of a cube whose labels are known.
+
+    Raises
+    ------
+    SunaugError
+        If there is none.
+    """
+    train = select_split(cube, "train")
+    known = np.ones(train.sizes["time"], bool)
+    for name in labels:
+        known &= np.isfinite(train[name].values)
+    if not known.any():
+        raise SunaugError(
+            f"{cube.encoding.get('source', 'the cube')}: no train frame has a known {' and '.join(labels)}; ingest "
+            "it with --flares, or train with a recipe that has no conditions (`conditions: []`)."
+        )
+    return train.isel(time=np.flatnonzero(known))
+
+
 def load_frames(
     cube: xr.Dataset, scaling: IntensityScaling, labels: tuple[str, ...], class_balance: float
 ) -> TrainingFrames:
@@ -53,16 +74,13 @@ def load_frames(
     SunaugError
         If no frame is left.
     """
-    train = select_split(cube, "train")
+    train = known_frames(cube, labels)
     fluxes = np.stack([train[name].values for name in labels], axis=1) if labels else np.empty((train.sizes["time"], 0))
-    known = np.isfinite(fluxes).all(axis=1)
-    if not known.any():
-        raise SunaugError(
-            f"{cube.encoding.get('source', 'the cube')}: no train frame has a known {' and '.join(labels)}; ingest "
-            "it with --flares, or train with a recipe that has no conditions (`conditions: []`)."
-        )
-    train, fluxes = train.isel(time=np.flatnonzero(known)), fluxes[known]
-    scaled: Any = np.nan_to_num(scaling.scale(train["intensity"].values.astype(np.float32)), nan=-1.0)
+    # In blocks: what zarr needs for all frames at once stays with the process, several times the frames themselves.
+    scaled = np.empty(train["intensity"].shape, np.float32)
+    for start in range(0, len(scaled), _BLOCK):
+        block = train["intensity"].isel(time=slice(start, start + _BLOCK)).values.astype(np.float32)
+        scaled[start : start + _BLOCK] = np.nan_to_num(scaling.scale(block), nan=-1.0)
     letters = class_letters(train["forecast_flux"].values)
     _, membership, counts = np.unique(letters, return_inverse=True, return_counts=True)
     weights = counts[membership] ** -float(class_balance)

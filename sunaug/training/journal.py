@@ -41,10 +41,12 @@ class Table:
         if images and self.path.exists():
             with self.path.open(newline="") as file:
                 kept = [row for row in csv.DictReader(file) if int(row["images"]) <= images]
-        with self.path.open("w", newline="") as file:
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.fields, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(kept)
+        partial.replace(self.path)
 
     def write(self, row: Mapping[str, float]) -> None:
         """Add a row; a column that is not given stays empty."""

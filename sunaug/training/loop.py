@@ -20,6 +20,7 @@ import xarray as xr
 import yaml
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,7 +35,9 @@ from sunaug.training.journal import Journal
 from sunaug.training.recipe import Recipe
 from sunaug.training.trainer import Trainer
 
-__all__ = ["Judge", "TrainedGenerator", "Trainer", "network_config", "train"]
+__all__ = ["Judge", "TrainedGenerator", "Trainer", "check_cube", "network_config", "train"]
+
+STRATEGIES = ("auto", "ddp", "fsdp")
 
 LOG_STEPS = 50
 HEALTHY_FROM = 0.1
@@ -107,7 +110,14 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
         )
 
 
-def _check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
+def check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
+    """Refuse a cube that a recipe cannot be trained on.
+
+    Raises
+    ------
+    UsageError
+        If its frames are not of a power-of-two size, or a magnetogram would be mirrored.
+    """
     size = cube.sizes["y"]
     if size & (size - 1) or size < 8:
         raise UsageError(f"frames of {size} pixels cannot be trained on: ingest them with a power-of-two --size.")
@@ -144,8 +154,10 @@ def train(
     recipe : Recipe
     resume : bool
         Go on from the newest checkpoint in `out`, or start where there is none.
-    accelerator, devices, strategy
+    accelerator, devices
         As for `lightning_fabric.Fabric`. Several processes share each batch.
+    strategy : {"auto", "ddp", "fsdp"}
+        ``ddp``: each process holds the networks. ``fsdp``: each holds a slice of them, see `sunaug.training.sharding`.
     judge : Judge, optional
         Measures samples as often as the recipe says, and the best weights are kept. Without it the last ones are.
     start : Generator, optional
@@ -170,7 +182,13 @@ def train(
     SunaugError
         If no frame can be trained on, or the training goes wrong for good.
     """
-    _check_cube(cube, recipe)
+    check_cube(cube, recipe)
+    if strategy not in STRATEGIES:
+        raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}.")
+    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile):
+        raise UsageError(
+            "fsdp cannot be combined with `checkpoint_from` or `compile`: leave them out, or use ddp with `accumulate`."
+        )
     channels = [str(name) for name in cube["channel"].values]
     saved = load_checkpoint(out)
     if saved and not resume:
@@ -179,10 +197,12 @@ def train(
         _checked(recipe, saved["recipe"])
     scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
     frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance)
-    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=recipe.precision)
+    # Fabric's own FSDP wants GPUs and wraps `forward` alone: its DDP starts the processes, the trainer does the rest.
+    launched = "ddp" if strategy == "fsdp" else strategy
+    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=launched, precision=recipe.precision)
     fabric.launch()
     config = network_config(recipe, cube.sizes["y"], len(channels))
-    trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start)
+    trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start, sharded=strategy == "fsdp")
     run = _Run(
         trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], judge, say or (lambda text: None)
     )
@@ -240,7 +260,12 @@ class _Run:
 
     def _take(self, saved: dict[str, Any]) -> None:
         self.trainer.load_state_dict(saved["trainer"])
-        self.seconds, self.best = saved["seconds"], saved["best"]
+        self.seconds = saved["seconds"]
+        # The best weights may be of an evaluation after the checkpoint: they and their figures stay together.
+        self.best = {}
+        if self.judge and (self.out / _BEST).exists():
+            with safe_open(self.out / _BEST, framework="pt") as file:
+                self.best = json.loads(file.metadata()["evaluation"])
 
     def go(self, minutes: float | None, report: Callable[[int], None] | None) -> None:
         """Train to the end of the recipe, or until the time is up."""
@@ -260,7 +285,7 @@ class _Run:
                 if looks:
                     row["diversity"] = self._diversity()
                 trouble = self._trouble(row)
-                if trouble and self.recipe.on_collapse == "roll_back":
+                if trouble and (self.recipe.on_collapse == "roll_back" or not_finite(row)):
                     self._roll_back(trouble)
                     figures = {}
                     continue
@@ -370,12 +395,12 @@ class _Run:
             partial.replace(self.out / _BEST)
 
     def _save(self) -> None:
+        trainer = self.trainer.state_dict()  # all processes give their slices
         if self.writes:
             state = {
-                "trainer": self.trainer.state_dict(),
+                "trainer": trainer,
                 "recipe": self.recipe.model_dump(mode="json"),
                 "seconds": self.seconds,
-                "best": self.best,
             }
             save_checkpoint(self.out, self.trainer.images, state, self.recipe.keep_checkpoints)
         self.trainer.fabric.barrier()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,9 @@ from sunaug.training.losses import LOSSES
 __all__ = ["Recipe", "load_recipe", "recipe_names"]
 
 Label = Literal["nowcast_flux", "forecast_flux"]
+Moment = Annotated[float, Field(ge=0, lt=1)]
+# The widest power function is a constant, whose standard deviation is the root of 1 / 12.
+Width = Annotated[float, Field(gt=0, lt=0.288)]
 
 
 class Recipe(BaseModel):
@@ -137,7 +140,7 @@ class Recipe(BaseModel):
     generator_rate: float = Field(2e-3, gt=0)
     discriminator_rate: float = Field(1.5e-3, gt=0)
     projected_rate: float = Field(2e-3, gt=0)
-    betas: tuple[float, float] = (0.0, 0.99)
+    betas: tuple[Moment, Moment] = (0.0, 0.99)
     rate_decay: float = Field(0.3, ge=0, le=1)
     generator_delay: int = Field(0, ge=0)
     r1_gamma: float = Field(2.0, ge=0)
@@ -157,7 +160,7 @@ class Recipe(BaseModel):
     style_mixing: float = Field(0.5, ge=0, le=1)
     noise: bool = True
     ema_half_life: float = Field(5_000, gt=0)
-    ema_power: tuple[float, ...] = (0.05, 0.1)
+    ema_power: tuple[Width, ...] = (0.05, 0.1)
     ema: str = HALF_LIFE
     condition_ramp: tuple[float, float] = (0.15, 0.35)
     class_balance: float = Field(0.5, ge=0, le=1)
@@ -174,7 +177,7 @@ class Recipe(BaseModel):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     compile: bool = False
     checkpoint_from: int | None = None
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     @field_validator("loss", "projected_loss")
     @classmethod
@@ -198,6 +201,9 @@ class Recipe(BaseModel):
             raise ValueError("ada: it steers the augmentation, and `augment` is empty")
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate: a batch of {self.batch} cannot be split into {self.accumulate} equal parts")
+        averaging = [name for name in (self.loss, self.projected_loss) if name == "relativistic_average"]
+        if averaging and self.accumulate > 1:
+            raise ValueError("accumulate: relativistic_average needs the mean over the whole batch; leave it at 1")
         return self
 
     @property

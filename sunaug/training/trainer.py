@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from sunaug.errors import UsageError
 from sunaug.networks import Discriminator, Generator, StyleGAN2Config, start_from
@@ -27,11 +28,14 @@ from sunaug.training.draws import Draws, draw_step
 from sunaug.training.frames import TrainingFrames
 from sunaug.training.losses import LOSSES, AdversarialLoss, gradient_penalty, path_lengths
 from sunaug.training.recipe import Recipe
+from sunaug.training.sharding import gathered, load_gathered, shard
 
 __all__ = ["Trainer"]
 
 STDDEV_GROUP = 4
 _PATH_STREAM = 1
+_FRAMES_ON_DEVICE = 8 * 2**30
+"""Bytes of frames that are kept on the device."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ class Trainer:
         fabric: Fabric,
         *,
         start: Generator | None = None,
+        sharded: bool = False,
     ) -> None:
         self.frames, self.config, self.recipe, self.fabric = frames, config, recipe, fabric
         share, rest = divmod(recipe.batch, fabric.world_size * recipe.accumulate)
@@ -123,7 +128,9 @@ class Trainer:
             )
         self._share = share * recipe.accumulate
         self._parts = [slice(first, first + share) for first in range(0, self._share, share)]
-        self._bank = frames.images.to(fabric.device)
+        # Large sets stay where they are, and each batch travels: the device has better use for the memory.
+        fits = frames.images.numel() * frames.images.element_size() <= _FRAMES_ON_DEVICE
+        self._bank = frames.images.to(fabric.device) if fits else frames.images
 
         # The weights are drawn on the CPU, so that every device and process starts from the same ones.
         torch.manual_seed(recipe.seed)
@@ -135,6 +142,11 @@ class Trainer:
                 raise UsageError(f"start: {recipe.start} cannot be started from: {error}.") from None
         self.generator.to(fabric.device)
         self.generator.checkpoint_from = recipe.checkpoint_from
+        # The averages stay whole on each process: the first one alone draws and measures their samples.
+        self.averages = Averages(self.generator, recipe.ema_half_life, recipe.ema_power)
+        self._sharded = sharded and fabric.world_size > 1
+        if self._sharded:
+            shard(self.generator, fabric.world_size, ["synthesize"], [self.generator.mapping])
         self.optimizer = _adam(self.generator, recipe.generator_rate, recipe)
         self.critics: dict[str, Critic] = {}
         if recipe.discriminator in ("pixel", "both"):
@@ -147,7 +159,6 @@ class Trainer:
             self.critics["projected"] = self._critic(
                 projected, recipe.projected_loss, recipe.projected_rate, weight, penalised=False
             )
-        self.averages = Averages(self.generator, recipe.ema_half_life, recipe.ema_power)
         self.augment_probability = AdaptiveProbability(recipe.ada_target, recipe.ada_span)
         self.path_length = 0.0
         self.images = self.steps = self.attempt = 0
@@ -155,6 +166,8 @@ class Trainer:
         self._generate = torch.compile(self.generator) if recipe.compile else self.generator
 
     def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalised: bool) -> Critic:
+        if self._sharded:
+            shard(network, self.fabric.world_size, ["score"])
         score: Any = network.score
         fast = torch.compile(score) if self.recipe.compile else score
         return Critic(network, fast, _adam(network, rate, self.recipe), LOSSES[loss], rate, weight, penalised)
@@ -227,17 +240,24 @@ class Trainer:
         for critic in self.critics.values():
             critic.network.requires_grad_(True)
             critic.optimizer.zero_grad(set_to_none=True)
-        shown, real_scores, fake_views = None, {}, {}
+        shown, real_scores, fake_scores, fake_views = None, {}, {}, {}
         for part in parts:
             shown = self._show(draws.part(part), keep=keep)
             for name, critic in self.critics.items():
                 fake = critic.network.project(shown.fake)
-                scores = self._update_critic(name, critic, shown, fake, gamma if penalise else 0.0, found)
-                real_scores[name, part.start], fake_views[name] = scores, fake
+                pair = self._update_critic(name, critic, shown, fake, gamma if penalise else 0.0, found)
+                real_scores[name, part.start], fake_scores[name, part.start] = pair
+                fake_views[name] = fake
         for critic in self.critics.values():
             self._average_gradients(critic.network)
             critic.optimizer.step()
             critic.network.requires_grad_(False)
+        if recipe.ada:
+            first = next(iter(self.critics))
+            real, fake = (
+                torch.cat([scores[first, part.start] for part in parts]) for scores in (real_scores, fake_scores)
+            )
+            found["sign"] = [self._mean_sign(real, fake, relativistic=self.critics[first].loss.relativistic)]
 
         # The generator. The real scores are those from before the discriminator's step: they are constants here, and
         # computing them again would cost a whole forward pass for a shift of one update.
@@ -263,7 +283,7 @@ class Trainer:
     def _show(self, draws: Draws, *, keep: bool) -> _Shown:
         """Draw real frames and make fakes under their conditions, both augmented."""
         recipe, device = self.recipe, self.fabric.device
-        real = self._bank[draws.frames.to(device)]
+        real = self._bank[draws.frames.to(self._bank.device)].to(device)
         if recipe.mirror:
             real = mirror(real, draws.mirror)
         condition = self._conditions(draws)
@@ -290,8 +310,8 @@ class Trainer:
 
     def _update_critic(
         self, name: str, critic: Critic, shown: _Shown, fake: Any, gamma: float, found: dict[str, list[Tensor]]
-    ) -> Tensor:
-        """Add a discriminator's gradients of one part; returns the real scores.
+    ) -> tuple[Tensor, Tensor]:
+        """Add a discriminator's gradients of one part; returns the real and the fake scores.
 
         The penalty (lazy regularisation, Karras et al. 2020, section 3.1) is on the gradient with respect to what the
         discriminator sees, after the augmentation.
@@ -315,11 +335,20 @@ class Trainer:
                 penalty = penalty + gradient_penalty(scores_fake, seen_fake)
             loss = loss + gamma / 2 * self.recipe.penalty_interval * penalty
         (loss / len(self._parts)).backward()
-        if self.recipe.ada and "sign" not in found:
-            # A relativistic discriminator has no zero of its own: the middle of the two mean scores takes its place.
-            zero = (scores_real.mean() + scores_fake.mean()) / 2 if critic.loss.relativistic else 0.0
-            found["sign"] = [(scores_real - zero).sign().mean().detach()]
-        return scores_real.detach()
+        return scores_real.detach(), scores_fake.detach()
+
+    def _mean_sign(self, real: Tensor, fake: Tensor, *, relativistic: bool) -> Tensor:
+        """Mean sign of the real scores, which ADA follows.
+
+        A relativistic discriminator has no zero of its own: the middle of the two mean scores takes its place.
+        """
+        if not relativistic:
+            return real.sign().mean()
+        zero = (real.mean() + fake.mean()) / 2
+        if self.fabric.world_size > 1:
+            dist.all_reduce(zero)
+            zero /= self.fabric.world_size
+        return (real - zero).sign().mean()
 
     def _path_penalty(self, draws: Draws, found: dict[str, list[Tensor]]) -> Tensor:
         """Path length regularisation (Karras et al. 2020, equation 4), on every second sample."""
@@ -341,6 +370,10 @@ class Trainer:
         if self.fabric.world_size == 1:
             return
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        # What is spread was averaged by the backward pass.
+        gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
+        if not gradients:
+            return
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         flat /= self.fabric.world_size
@@ -363,7 +396,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a step depends on: tensors and plain values."""
         return {
-            **{name: part.state_dict() for name, part in self._parts_of_state()},
+            **{name: gathered(part.state_dict()) for name, part in self._parts_of_state()},
             "images": self.images,
             "steps": self.steps,
             "attempt": self.attempt,
@@ -373,7 +406,7 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         for name, part in self._parts_of_state():
-            part.load_state_dict(state[name])
+            load_gathered(part, state[name])
         self.images, self.steps = state["images"], state["steps"]
         self.attempt, self.path_length = state["attempt"], state["path_length"]
 

@@ -2,7 +2,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sunaug.networks.layers import EqualConv2d, EqualLinear, ModulatedConv2d, minibatch_stddev, upsample
+from sunaug.networks.layers import (
+    EqualConv2d,
+    EqualLinear,
+    ModulatedConv2d,
+    ToImage,
+    kernels_last,
+    minibatch_stddev,
+    upsample,
+)
 
 
 @pytest.mark.parametrize("demodulate", [True, False])
@@ -44,3 +52,33 @@ def test_minibatch_stddev_sees_variety():
     assert varied.shape == (8, 4, 4, 4)
     assert varied[:, -1].min() > 0.3
     assert minibatch_stddev(torch.randn(6, 3, 4, 4)).shape == (6, 4, 4, 4)
+
+
+def test_minibatch_stddev_of_a_split_batch_is_the_whole_ones():
+    """Neighbours form a group, so that a batch may be split over processes or parts."""
+    x = torch.randn(16, 3, 4, 4)
+    whole = minibatch_stddev(x)
+    torch.testing.assert_close(torch.cat([minibatch_stddev(part) for part in x.split(4)]), whole)
+    expected = x[4:8].var(dim=0, unbiased=False).add(1e-8).sqrt().mean()
+    torch.testing.assert_close(whole[4:8, -1], expected.expand(4, 4, 4))
+
+
+def test_half_precision_does_not_round_the_image_nor_the_spread():
+    """What makes the image stays in single precision under autocast, and the spread is summed in it."""
+    torch.manual_seed(0)
+    layer = ToImage(8, 3, 4)
+    x, w = torch.randn(2, 8, 4, 4), torch.randn(2, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x.bfloat16(), w)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, layer(x.bfloat16().float(), w))
+    spread = minibatch_stddev(x.bfloat16())[:, -1]
+    torch.testing.assert_close(spread, minibatch_stddev(x.bfloat16().float())[:, -1].bfloat16())
+
+
+def test_kernels_are_laid_out_channels_last_and_keep_their_values():
+    layer = EqualConv2d(6, 5, 3)
+    before = layer.weight.detach().clone()
+    kernels_last(layer)
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(layer.weight, before)

@@ -1,22 +1,124 @@
+import numpy as np
+import pytest
 import torch
 
 import sunaug
+from pipelines import train as pipeline
 from pipelines.train import train_bundle
 from sunaug.bundle import load_bundle
+from sunaug.errors import SunaugError, UsageError
 from sunaug.training.checkpoint import load_checkpoint
 from sunaug.training.recipe import Recipe
-from tests.models import RECIPE, make_cube
+from tests.models import RECIPE, make_bundle, make_cube
 
 
-def test_a_run_ends_in_a_bundle_that_makes_rare_frames(tmp_path):
-    path = train_bundle(make_cube(tmp_path / "c.zarr"), tmp_path / "run", Recipe(**RECIPE), accelerator="cpu")
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    return make_cube(tmp_path_factory.mktemp("cube") / "c.zarr")
+
+
+def bundle_of(cube, out, **options):
+    extra = {name: options.pop(name) for name in ("resume", "say") if name in options}
+    return train_bundle(cube, out, Recipe(**{**RECIPE, **options}), accelerator="cpu", **extra)
+
+
+def test_a_run_ends_in_a_bundle_that_makes_rare_frames(cube, tmp_path):
+    path = bundle_of(cube, tmp_path / "run")
     bundle = load_bundle(path)
-    average = load_checkpoint(tmp_path / "run")["average"]
+    average = load_checkpoint(tmp_path / "run")["trainer"]["averages"]["half_life"]
     assert torch.equal(bundle.generator.const, average["const"].half().float())
     assert bundle.reference["fluxes"].shape == (24, 2)
     assert bundle.reference["hot_emission"].shape == (24,)
     assert bundle.info.training_ranges == [["2012-01-03T00:00:00Z", "2012-01-08T18:00:01Z"]]
+    assert bundle.info.training["images"] == 64
     card = (path / "README.md").read_text()
     assert "2012-01-03T00:00:00Z to 2012-01-08T18:00:01Z" in card
     assert "SYNTHETIC" in card
+    assert "| chosen | the last weights |" in card
+    assert "| started from | random weights |" in card
     assert (sunaug.generate(bundle, 3, rare=True)["forecast_flux"] >= 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        ({"conditions": (), "class_conditions": ("forecast_flux",)}, ("forecast_flux",)),
+        (
+            {"conditions": ("nowcast_flux",), "class_conditions": ("forecast_flux",)},
+            ("nowcast_flux", "forecast_flux"),
+        ),
+        ({"conditions": ()}, ()),
+    ],
+    ids=["class", "both", "unconditional"],
+)
+def test_other_conditions_make_a_bundle_too(cube, tmp_path, options, labels):
+    bundle = load_bundle(bundle_of(cube, tmp_path / "run", images=16, **options))
+    assert bundle.info.network.labels == labels
+    made = sunaug.generate(bundle, 2, rare="forecast_flux" in labels)
+    assert np.isfinite(made["intensity"]).all()
+    if "forecast_flux" in labels:
+        assert (made["forecast_flux"] >= 1e-5).all()
+
+
+class FakeJudge:
+    label = "FID-9"
+    floor = {"frechet": 0.125}  # noqa: RUF012
+    fluxes = np.full((5, 2), 1e-6)
+
+    def __init__(self, distances):
+        self.distances = list(distances)
+
+    def judge(self, images):
+        return {"frechet": self.distances.pop(0)}
+
+
+def test_the_weights_that_the_judge_liked_best_are_packed(cube, tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(pipeline, "inception_backbone", lambda weights: ("inception", weights))
+    monkeypatch.setattr(pipeline.Judge, "of", lambda cube, **options: asked.update(options) or FakeJudge([3, 1, 2, 4]))
+    path = bundle_of(
+        cube, tmp_path / "run", evaluate_images=16, evaluate_samples=7, checkpoint_images=16, keep_checkpoints=9, seed=3
+    )
+    assert asked["n"] == 7
+    assert asked["seed"] == 3
+    assert asked["conditions"] == ("nowcast_flux", "forecast_flux")
+    # The validation months: the test months are for the last measurement only.
+    assert asked.get("split", "validation") == "validation"
+    bundle = load_bundle(path)
+    saved = torch.load(tmp_path / "run" / "checkpoint-000000032.pt", weights_only=True)["trainer"]
+    assert torch.equal(bundle.generator.const, saved["averages"]["half_life"]["const"].half().float())
+    assert bundle.info.training["images"] == 32
+    assert bundle.info.training["chosen_by"]["frechet"] == 1
+    assert bundle.info.training["chosen_by"]["floor"] == {"frechet": 0.125}
+    card = (path / "README.md").read_text()
+    assert "the weights with the smallest FID-9 to 5 validation frames: 1.000" in card
+    assert "(real frames of the train months: 0.125)" in card
+
+
+def test_a_run_may_start_from_a_bundle(cube, tmp_path):
+    small = make_bundle(tmp_path / "small")
+    path = bundle_of(cube, tmp_path / "run", start=str(small.path), images=8, generator_rate=1e-12)
+    torch.testing.assert_close(load_bundle(path).generator.const, small.generator.const, rtol=0, atol=1e-3)
+    assert f"| started from | {small.path} |" in (path / "README.md").read_text()
+
+
+def test_a_bundle_to_start_from_that_does_not_fit_is_refused_in_one_sentence(cube, tmp_path):
+    small = make_bundle(tmp_path / "small")
+    with pytest.raises(UsageError, match=r"start: .*small cannot be started from: \d+ of its layers") as caught:
+        bundle_of(cube, tmp_path / "run", start=str(small.path), max_width=8)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_goes_wrong_for_good_leaves_no_bundle(cube, tmp_path):
+    with pytest.raises(SunaugError, match="no longer finite"):
+        bundle_of(cube, tmp_path / "run", discriminator_rate=1e30)
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_a_resumed_run_does_not_need_the_bundle_that_it_started_from(cube, tmp_path):
+    small = make_bundle(tmp_path / "small")
+    bundle_of(cube, tmp_path / "run", start=str(small.path), images=8)
+    small.path.rename(tmp_path / "moved")
+    bundle = load_bundle(bundle_of(cube, tmp_path / "run", start=str(small.path), images=16, resume=True))
+    assert bundle.info.training["images"] == 16

@@ -1,7 +1,8 @@
 import pytest
 
 from sunaug.errors import UsageError
-from sunaug.training.recipe import load_recipe, recipe_names
+from sunaug.training.loop import network_config
+from sunaug.training.recipe import Recipe, load_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -13,13 +14,36 @@ def test_a_preset_takes_overrides():
     assert load_recipe("cpu-64", images=7).images == 7
 
 
+def test_a_recipe_says_what_the_networks_look_like():
+    recipe = Recipe(base_width=64, max_width=16, z_dim=8, w_dim=12, class_conditions=("nowcast_flux",))
+    config = network_config(recipe, 32, 5)
+    assert (config.size, config.image_channels, config.base_width, config.max_width) == (32, 5, 64, 16)
+    assert (config.z_dim, config.w_dim, config.mapping_layers) == (8, 12, recipe.mapping_layers)
+    assert config.condition_width == 2 + 5
+    assert config.labels == recipe.labels == ("nowcast_flux", "forecast_flux")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("images: -1", r"images: Input should be greater than or equal to 1"),
         ("speed: 3", r"speed: Extra inputs are not permitted"),
         ("loss: wasserstein", r"unknown loss 'wasserstein'"),
-        ("augment: [rotation]", r"unknown policy 'rotation'"),
+        ("projected_loss: wasserstein", r"unknown loss 'wasserstein'"),
+        ("augment: [shear]", r"unknown policy 'shear'"),
+        ("discriminator: patch", r"discriminator: Input should be 'pixel', 'projected' or 'both'"),
+        ("conditions: [hindcast_flux]", r"conditions: 0: Input should be 'nowcast_flux' or 'forecast_flux'"),
+        ("class_conditions: [M]", r"class_conditions: 0: Input should be"),
+        ("ema: power_0.2", r"no average 'power_0.2': one of half_life, power_0.05, power_0.1"),
+        ("{ada: true, augment: []}", r"it steers the augmentation, and `augment` is empty"),
+        ("{batch: 16, accumulate: 3}", r"a batch of 16 cannot be split into 3 equal parts"),
+        ("precision: fp8", r"precision: Input should be"),
+        ("augment_probability: 1.5", r"augment_probability: Input should be less than or equal to 1"),
+        ("seed: -1", r"seed: Input should be greater than or equal to 0"),
+        ("betas: [0, 1.5]", r"betas: 1: Input should be less than 1"),
+        ("ema_power: [0]", r"ema_power: 0: Input should be greater than 0"),
+        ("{ema_power: [0.5]}", r"ema_power: 0: Input should be less than"),
+        ("loss: relativistic_average\naccumulate: 2", r"needs the mean over the whole batch"),
         ("images: [", r"not a recipe in YAML"),
         ("just text", r"not a recipe in YAML"),
     ],

@@ -1,0 +1,121 @@
+"""What a training will take, as lines for people: the answer of ``sunaug train --dry-run``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from sunaug.cube import open_cube
+from sunaug.training.estimate import Estimate, Rate, estimate, measure_rate
+from sunaug.training.frames import known_frames
+from sunaug.training.loop import check_cube, network_config
+from sunaug.training.recipe import Recipe
+
+__all__ = ["expectations"]
+
+
+def expectations(cube: str | Path, recipe: Recipe, *, accelerator: str = "auto", devices: int = 1) -> list[str]:
+    """Estimate what a training will take: networks, memory and time. Nothing is written.
+
+    Parameters
+    ----------
+    cube : str or pathlib.Path
+        An observed cube.
+    recipe : Recipe
+    accelerator : str
+        As for `lightning_fabric.Fabric`; the speed is measured on it, with some steps of the training.
+    devices : int
+        Processes that share each batch.
+
+    Returns
+    -------
+    list of str
+        Lines to print.
+
+    Raises
+    ------
+    UsageError, SunaugError
+        As `sunaug.training.loop.train`, where the training could not start.
+    """
+    opened = open_cube(cube)
+    check_cube(opened, recipe)
+    frames = known_frames(opened, recipe.labels).sizes["time"]
+    config = network_config(recipe, opened.sizes["y"], opened.sizes["channel"])
+    cost = estimate(config, recipe, n_frames=frames, devices=devices)
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
+    rate = measure_rate(config, recipe, fabric, cost.flops, devices=devices)
+    return [
+        f"Estimates for {config.image_channels} channels of {config.size}x{config.size} pixels; nothing was written.",
+        *_network_lines(cost),
+        *_memory_lines(cost, frames, recipe, fabric.device, devices),
+        *_time_lines(cost, rate, recipe, fabric.device, devices),
+    ]
+
+
+def _network_lines(cost: Estimate) -> list[str]:
+    lines = []
+    for name, layers in cost.layers.items():
+        lines += ["", f"{name:<30}{'width':>8}{'parameters':>14}"]
+        for layer in layers:
+            lines.append(f"  {layer.name:<28}{layer.width or '':>8}{layer.parameters:>14,}")
+        lines.append(f"  {'in all':<28}{'':>8}{sum(layer.parameters for layer in layers):>14,}")
+    return lines
+
+
+def _memory_lines(cost: Estimate, frames: int, recipe: Recipe, device: torch.device, devices: int) -> list[str]:
+    parts = f", {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
+    kept = f", blocks from {recipe.checkpoint_from} pixels on recomputed" if recipe.checkpoint_from else ""
+    rows = {
+        "weights of the networks": cost.weights,
+        "averaged generators": cost.averages,
+        "optimisers": cost.moments,
+        "gradients": cost.gradients,
+        f"{frames:,} frames": cost.frames,
+        f"activations of {recipe.batch // devices} images{parts}{kept}": cost.activations,
+        "in all": cost.total,
+    }
+    width = max(map(len, rows))
+    lines = ["", f"memory{f' of each of {devices} processes' if devices > 1 else ''}, without what the libraries take"]
+    lines += [f"  {name:<{width}}  {_gigabytes(size):>10}" for name, size in rows.items()]
+    has = _memory(device)
+    # Processes on a CPU share its memory; each GPU has its own.
+    needed = cost.total * (devices if device.type == "cpu" else 1)
+    if has and needed > has:
+        lower = "lower" if recipe.checkpoint_from else "set"
+        way_out = f"raise `accumulate`, or {lower} `checkpoint_from`"
+        lines.append(f"  That is more than the {_gigabytes(has)} here: {way_out}.")
+    return lines
+
+
+def _time_lines(cost: Estimate, rate: Rate, recipe: Recipe, device: torch.device, devices: int) -> list[str]:
+    speed = rate.flops_per_second / cost.flops * devices
+    hours = recipe.images / speed / 3600
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    shared = f" times {devices} processes" if devices > 1 else ""
+    return [
+        "",
+        "time, without evaluations and sample sheets",
+        f"  {cost.flops / 1e9:,.1f} GFLOP per image",
+        f"  {speed:.3g} images per second: {rate.flops_per_second / 1e9:,.0f} GFLOP/s{shared}, measured just now on "
+        f"{kind} with {rate.batch} images of {rate.size} pixels",
+        f"  {hours:,.1f} hours for {recipe.images:,} images"
+        if hours < 72
+        else f"  {hours / 24:,.0f} days for {recipe.images:,} images",
+    ]
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+
+
+def _memory(device: torch.device) -> int | None:
+    """Memory of a device, bytes; None where it cannot be known."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
