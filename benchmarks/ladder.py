@@ -48,6 +48,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sunaug.cube import open_cube, select_split
+from sunaug.errors import SunaugError
 from sunaug.fidelity.backbones import Backbone, load_backbones
 from sunaug.fidelity.judge import Judge
 from sunaug.goes_classes import format_goes_class
@@ -119,6 +120,7 @@ COMMON: dict[str, Any] = {
     "ema_power": (),
     # A collapse is a result here: it is written down, and the run goes on.
     "on_collapse": "note",
+    "max_rollbacks": 0,
 }
 
 RUNGS = (
@@ -195,10 +197,6 @@ def changed(rung: Rung) -> dict[str, list[Any]]:
 # ---- One run, in a process of its own --------------------------------------------------------------------------------
 
 
-class NotFinite(Exception):
-    """A run's figures are no longer finite: with `on_collapse: note` it would go on to the end all the same."""
-
-
 def network_range(cube: xr.Dataset, kind: str | None) -> tuple[xr.Dataset, IntensityScaling]:
     """The cube to train on, and the scaling that takes the samples back to DN/s.
 
@@ -255,27 +253,28 @@ def collapses(out: Path) -> list[int]:
     """Images after which the training found that it had collapsed."""
     events = out / "events.txt"
     text = events.read_text() if events.exists() else ""
-    return sorted({int(number) for number in re.findall(r"^(\d+) images: samples differ", text, re.MULTILINE)})
+    return sorted(
+        {int(number) for number in re.findall(r"^(\d+) images: the generator has collapsed", text, re.MULTILINE)}
+    )
 
 
 def run(cube: xr.Dataset, out: Path, recipe: Recipe, judges: Iterable[Judge]) -> dict[str, Any]:
     """Train one rung with one seed, measure it, and leave `RESULT` and `SHEET` in its folder."""
-    events, parent, shown = out / "events.txt", os.getppid(), 0
+    parent, shown = os.getppid(), 0
 
     def watch(images: int) -> None:
         nonlocal shown
         shown = images
         if os.getppid() != parent:  # the ladder was stopped and may be started again: no two runs in one folder
             raise SystemExit("the ladder has gone.")
-        if events.exists() and "no longer finite" in events.read_text():
-            raise NotFinite
 
     own_cube, scaling = network_range(cube, recipe.scaling)
     began = time.monotonic()
     result: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "finite": True, "figures": {}}
     try:
         trained = train(own_cube, out, recipe, resume=True, accelerator="cpu", report=watch)
-    except NotFinite:
+    except SunaugError as error:  # figures that are no longer finite: COMMON allows no way back
+        print(error, flush=True)
         result |= {"finite": False, "images": shown, "seconds": round(time.monotonic() - began, 1), "diversity": None}
         return keep(out, result | {"collapses": collapses(out)})
     seconds = trained.seconds
