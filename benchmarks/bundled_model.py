@@ -82,12 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cube", required=True, help="cube of the year 2012, ingested with --flares")
     parser.add_argument("--bundle", default=BUNDLED)
+    parser.add_argument("--only", choices=REQUESTS, help="one kind of samples; by default both")
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
     bundled = arguments.bundle == BUNDLED
     metrics: dict[str, Any] = {}
     rows: list[list[str]] = []
-    for name in REQUESTS:
+    for name in [arguments.only] if arguments.only else REQUESTS:
         report = measure(bundle, arguments.cube, name)
         stem = f"bundled-model-{name}" if bundled else f"bundled-model-{bundle.info.name}-{name}"
         (RESULTS / f"{stem}.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
@@ -103,9 +104,10 @@ def main() -> None:
         header += [label, "floor", "ratio", "coverage / floor's"]
     for cells in (header, ["---"] * len(header), *rows):
         print(f"| {' | '.join(cells)} |")
-    plain = metrics["plain_against_all_validation"]
+    plain = metrics.get("plain_against_all_validation", {})
     fid = next((label for label in labels if label.startswith("FID")), None)
-    print(f"ratio {plain[f'{fid} ratio']:.2f}" if fid else "ratio unknown: no Inception weights")
+    ratio = plain.get(f"{fid} ratio")
+    print("ratio unknown: no plain samples, or no Inception weights" if ratio is None else f"ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":

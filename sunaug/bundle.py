@@ -44,8 +44,8 @@ __all__ = [
 ]
 
 FORMAT_VERSION = "1"
-BUNDLED = "sdo2012-64"
-"""Name of the bundle that comes with sunaug."""
+BUNDLED = "sdo2012-128"
+"""Name of the bundle that is used where none is named; `bundled_names` lists all that come with sunaug."""
 
 _REQUIRED = ("bundle.json", "model.safetensors", "reference.safetensors", "README.md")
 

@@ -302,7 +302,7 @@ def generate(
     Examples
     --------
     >>> sunaug.generate(n=4, rare=True, min_class="M5").intensity.shape
-    (4, 3, 64, 64)
+    (4, 3, 128, 128)
     """
     opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     wanted = Request(n=n, **request)

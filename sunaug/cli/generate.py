@@ -13,7 +13,7 @@ def generate(
     rare: bool = typer.Option(False, "--rare", help="Only flare-like frames: conditions from the real tail, steered."),
     min_class: str = typer.Option("M1.0", help="Weakest GOES class of a rare sample."),
     label: str = typer.Option("forecast", help="Label that --min-class speaks of: forecast or nowcast."),
-    bundle: str = typer.Option("sdo2012-64", help="Folder of a bundle, or the name of one that comes with sunaug."),
+    bundle: str = typer.Option("sdo2012-128", help="Folder of a bundle, or the name of one that comes with sunaug."),
     seed: int = typer.Option(0, help="Seed: the same one gives the same samples."),
     steer: float | None = typer.Option(
         None, help="Steps along the flare direction; calibrated for --rare if left out."
