@@ -9,8 +9,8 @@ import typer
 
 def train(
     cube: Path = typer.Option(..., help="Cube to train on: its train months."),
-    out: Path = typer.Option(
-        ..., help="Folder of the run: log, checkpoints, sample sheets, and the bundle at the end."
+    out: Path | None = typer.Option(
+        None, help="Folder of the run: log, checkpoints, sample sheets, and the bundle at the end. [required]"
     ),
     recipe: str = typer.Option("cpu-64", help="Name of a preset, or a YAML file."),
     images: int | None = typer.Option(None, min=1, help="Images to show in all, in place of the recipe's."),
@@ -32,6 +32,7 @@ def train(
     ),
 ) -> None:
     """Train a conditional StyleGAN2 and pack it into a bundle."""
+    from sunaug.errors import UsageError
     from sunaug.training.recipe import load_recipe
 
     overrides = {name: value for name, value in (("images", images), ("seed", seed)) if value is not None}
@@ -42,6 +43,8 @@ def train(
         for line in expectations(cube, chosen, accelerator=accelerator, devices=devices):
             typer.echo(line)
         return
+    if out is None:
+        raise UsageError("--out: name the run's folder, runs/NAME, or add --dry-run.")
 
     from pipelines.train import train_bundle
     from sunaug.cli.progress import progress

@@ -94,7 +94,7 @@ def test_a_run_that_is_no_longer_finite_ends(cube, tmp_path):
 
 def test_collapses(tmp_path):
     assert collapses(tmp_path) == []
-    text = "500 images: the generator has collapsed: samples differ 0.01 times as much as real frames: the generator has collapsed\n"
+    text = "500 images: the generator has collapsed: samples differ 0.01 times as much as real frames\n"
     (tmp_path / "events.txt").write_text(text + "900 images: loss_g no longer finite\n" + text)
     assert collapses(tmp_path) == [500]
 
