@@ -22,6 +22,14 @@ def activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, _LEAK) * ACTIVATION_GAIN
 
 
+def rectify(x: Tensor) -> Tensor:
+    """Leaky ReLU in place, for layers that were called with the factor `ACTIVATION_GAIN`.
+
+    Positive factors commute with it, so that the gain goes into the kernel: one pass over the activations less.
+    """
+    return F.leaky_relu_(x, _LEAK)
+
+
 def at_least_single(x: Tensor) -> Tensor:
     """`x` in single precision, or in double where it is."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -73,9 +81,10 @@ class EqualConv2d(nn.Module):
         self.gain = 1 / math.sqrt(in_channels * kernel**2)
         self.padding = kernel // 2
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, in_channels, y, x) to (batch, out_channels, y, x)."""
-        return F.conv2d(x, self.weight * self.gain, self.bias, padding=self.padding)
+    def forward(self, x: Tensor, factor: float = 1.0) -> Tensor:
+        """(batch, in_channels, y, x) to `factor` times (batch, out_channels, y, x)."""
+        bias = None if self.bias is None else self.bias * factor
+        return F.conv2d(x, self.weight * (self.gain * factor), bias, padding=self.padding)
 
 
 class ModulatedConv2d(nn.Module):
@@ -91,36 +100,32 @@ class ModulatedConv2d(nn.Module):
     in_channels, out_channels, kernel : int
     w_dim : int
         Width of the intermediate latent w that the style is an affine function of.
-    demodulate : bool
-        False in the layers that make the image, where the magnitude carries meaning.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, w_dim: int, *, demodulate: bool = True
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, w_dim: int) -> None:
         super().__init__()
         self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.gain = 1 / math.sqrt(in_channels * kernel**2)
         self.padding = kernel // 2
-        self.demodulate = demodulate
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(batch, in_channels, y, x) and w (batch, w_dim) to (batch, out_channels, y, x)."""
+    def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None, factor: float = 1.0) -> Tensor:
+        """(batch, in_channels, y, x) and w (batch, w_dim) to `factor` times (batch, out_channels, y, x) plus `bias`."""
         style = self.affine(w)
         weight = self.weight * self.gain
         out = F.conv2d(x * style[:, :, None, None], weight, padding=self.padding)
-        if self.demodulate:
-            energy = style.square() @ weight.square().sum(dim=(2, 3)).T
-            out = out * torch.rsqrt(energy + 1e-8)[:, :, None, None].to(out.dtype)
-        return out
+        energy = style.square() @ weight.square().sum(dim=(2, 3)).T
+        scale = (factor * torch.rsqrt(energy + 1e-8))[:, :, None, None].to(out.dtype)
+        if bias is None:
+            return out * scale
+        return torch.addcmul((factor * bias)[:, None, None].to(out.dtype), out, scale)
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, optional doubling of the resolution, noise, bias and activation.
+    """Modulated convolution, bias, optional doubling of the resolution, noise and activation.
 
     The convolution runs before the upsampling: at a quarter of the pixels, and the interpolation then takes the place
-    of the low-pass filter that follows a transposed convolution.
+    of the low-pass filter that follows a transposed convolution. So does the bias, which the interpolation keeps.
     """
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, up: bool = False) -> None:
@@ -132,20 +137,37 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """`noise` is (batch, 1, y, x) at the output's resolution, or None for none."""
-        x = self.conv(x, w)
+        x = self.conv(x, w, self.bias, ACTIVATION_GAIN)
         if self.up:
             x = upsample(x)
         if noise is not None:
-            x = x + (noise * self.noise_strength).to(x.dtype)
-        return activate(x + self.bias[:, None, None].to(x.dtype))
+            x = x + (noise * (ACTIVATION_GAIN * self.noise_strength)).to(x.dtype)
+        return rectify(x)
 
 
-class ToImage(nn.Module):
-    """1x1 modulated convolution from features to the image's channels, without demodulation."""
+class _ImageKernel(nn.Module):
+    """Kernels (batch, image_channels, in_channels) of `ToImage`, modulated by w (batch, w_dim)."""
 
     def __init__(self, in_channels: int, image_channels: int, w_dim: int) -> None:
         super().__init__()
-        self.conv = ModulatedConv2d(in_channels, image_channels, 1, w_dim, demodulate=False)
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(image_channels, in_channels, 1, 1))
+        self.gain = 1 / math.sqrt(in_channels)
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self.weight.flatten(1) * self.gain * self.affine(w)[:, None]
+
+
+class ToImage(nn.Module):
+    """1x1 modulated convolution from features to the image's channels.
+
+    Without demodulation, because the magnitude carries meaning here. With so few outputs, one product of matrices for
+    each sample's own kernel is less work than scaling all features.
+    """
+
+    def __init__(self, in_channels: int, image_channels: int, w_dim: int) -> None:
+        super().__init__()
+        self.conv = _ImageKernel(in_channels, image_channels, w_dim)
         self.bias = nn.Parameter(torch.zeros(image_channels))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
@@ -154,7 +176,9 @@ class ToImage(nn.Module):
         The eight bits of a bfloat16's mantissa would show as steps in the image.
         """
         with torch.autocast(x.device.type, enabled=False):
-            return self.conv(at_least_single(x), at_least_single(w)) + self.bias[:, None, None]
+            x = at_least_single(x)
+            image = torch.baddbmm(self.bias[:, None], self.conv(at_least_single(w)), x.flatten(2))
+            return image.unflatten(2, x.shape[2:])
 
 
 class ResidualDown(nn.Module):
@@ -171,10 +195,10 @@ class ResidualDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, y, x) to (batch, out_channels, y / 2, x / 2)."""
-        shortcut = self.skip(F.avg_pool2d(x, 2))
-        x = activate(self.first(x))
-        x = activate(self.second(F.avg_pool2d(x, 2)))
-        return (x + shortcut) * math.sqrt(0.5)
+        half = math.sqrt(0.5)  # keeps the variance of the sum
+        shortcut = self.skip(F.avg_pool2d(x, 2), half)
+        x = rectify(self.first(x, ACTIVATION_GAIN))
+        return rectify(self.second(F.avg_pool2d(x, 2), half * ACTIVATION_GAIN)) + shortcut
 
 
 def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sunaug.networks.conditions import CLASSES, encode_condition
 from sunaug.networks.layers import (
+    ACTIVATION_GAIN,
     EqualConv2d,
     EqualLinear,
     ResidualDown,
@@ -29,6 +30,7 @@ from sunaug.networks.layers import (
     activate,
     kernels_last,
     minibatch_stddev,
+    rectify,
     upsample,
 )
 
@@ -291,13 +293,13 @@ class Discriminator(nn.Module):
 
     def score(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:
         """Scores (batch,) of images (batch, image_channels, size, size) under conditions (batch, condition_width)."""
-        x = activate(self.from_image(images.contiguous(memory_format=torch.channels_last)))
+        x = rectify(self.from_image(images.contiguous(memory_format=torch.channels_last), ACTIVATION_GAIN))
         for block, resolution in zip(self.blocks, self.config.resolutions[:0:-1], strict=True):
             if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        x = activate(self.final_conv(minibatch_stddev(x)))
+        x = rectify(self.final_conv(minibatch_stddev(x), ACTIVATION_GAIN))
         features = activate(self.final_linear(x.flatten(1)))
         score = self.head(features)[:, 0]
         if self.embed is not None and condition is not None:

@@ -100,9 +100,10 @@ def network_config(recipe: Recipe, size: int, image_channels: int) -> StyleGAN2C
 
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
-    """Refuse to resume under another recipe; only the number of images may change."""
-    now = recipe.model_dump(mode="json")
-    changed = [name for name in now if name != "images" and now[name] != saved.get(name)]
+    """Refuse to resume under another recipe; its length may change, and how often the run is looked at."""
+    free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
+    now = recipe.model_dump(mode="json", exclude=free)
+    changed = [name for name in now if now[name] != saved.get(name)]
     if changed:
         raise UsageError(
             f"the run was started with another recipe ({', '.join(changed)} differ); resume with the same one, or "

@@ -62,7 +62,8 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path, refused):
     other = write_recipe(tmp_path / "other.yaml", images=320, checkpoint_images=16, sample_images=400, r1_gamma=9.0)
     changed = ("train", "--cube", cube, "--recipe", other, "--out", tmp_path / "killed", "--resume")
     refused(*changed, text="started with another recipe (r1_gamma differ)")
-    done = sunaug(*common, "--out", tmp_path / "killed", "--resume")
+    looked_at = write_recipe(tmp_path / "recipe.yaml", images=320, checkpoint_images=64, sample_images=100)
+    done = sunaug(*common, "--recipe", looked_at, "--out", tmp_path / "killed", "--resume")
     assert done.returncode == 0, done.stderr
     whole, killed = (load_checkpoint(tmp_path / name)["trainer"] for name in ("whole", "killed"))
     assert_same_bits(whole, killed)

@@ -6,27 +6,73 @@ from sunaug.networks.layers import (
     EqualConv2d,
     EqualLinear,
     ModulatedConv2d,
+    ResidualDown,
+    StyledConv,
     ToImage,
+    activate,
     kernels_last,
     minibatch_stddev,
     upsample,
 )
 
 
-@pytest.mark.parametrize("demodulate", [True, False])
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_modulated_convolution_is_the_papers(kernel, demodulate):
-    """Karras et al. 2020, equations 1 and 3, sample by sample with a kernel of its own."""
-    torch.manual_seed(0)
-    layer = ModulatedConv2d(5, 7, kernel, 4, demodulate=demodulate).double()
-    x, w = torch.randn(3, 5, 8, 8, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+def convolved_one_by_one(x, style, weight, *, demodulate):
+    """Karras et al. 2020, equations 1 and 3: each sample with a kernel of its own."""
     expected = []
-    for sample, style in zip(x, layer.affine(w), strict=True):
-        weight = layer.weight * layer.gain * style[None, :, None, None]
+    for sample, scale in zip(x, style, strict=True):
+        kernel = weight * scale[None, :, None, None]
         if demodulate:
-            weight = weight / torch.sqrt(weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8)
-        expected.append(F.conv2d(sample[None], weight, padding=kernel // 2)[0])
-    torch.testing.assert_close(layer(x, w), torch.stack(expected), rtol=1e-10, atol=1e-10)
+            kernel = kernel / torch.sqrt(kernel.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8)
+        expected.append(F.conv2d(sample[None], kernel, padding=weight.shape[-1] // 2)[0])
+    return torch.stack(expected)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_modulated_convolution_is_the_papers(kernel):
+    torch.manual_seed(0)
+    layer = ModulatedConv2d(5, 7, kernel, 4).double()
+    x, w, bias = (torch.randn(*shape, dtype=torch.float64) for shape in ((3, 5, 8, 8), (3, 4), (7,)))
+    expected = convolved_one_by_one(x, layer.affine(w), layer.weight * layer.gain, demodulate=True)
+    torch.testing.assert_close(layer(x, w), expected, rtol=1e-10, atol=1e-10)
+    biased = 2.5 * (expected + bias[:, None, None])
+    torch.testing.assert_close(layer(x, w, bias, 2.5), biased, rtol=1e-10, atol=1e-10)
+
+
+def test_the_image_is_made_by_a_modulated_convolution():
+    torch.manual_seed(0)
+    layer = ToImage(6, 3, 4).double()
+    with torch.no_grad():
+        layer.bias.normal_()
+    x, w = torch.randn(2, 6, 8, 4, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
+    expected = convolved_one_by_one(x, layer.conv.affine(w), layer.conv.weight * layer.conv.gain, demodulate=False)
+    torch.testing.assert_close(layer(x, w), expected + layer.bias[:, None, None], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_a_styled_layer_is_convolution_noise_bias_and_activation(up):
+    """The gain of the activation, which the layer puts into its factors, changes nothing."""
+    torch.manual_seed(0)
+    layer = StyledConv(5, 6, 4, up=up).double()
+    with torch.no_grad():
+        layer.bias.normal_()
+        layer.noise_strength.fill_(0.7)
+    side = 16 if up else 8
+    shapes = ((3, 5, 8, 8), (3, 4), (3, 1, side, side))
+    x, w, noise = (torch.randn(*shape, dtype=torch.float64) for shape in shapes)
+    plain = layer.conv(x, w)
+    plain = (upsample(plain) if up else plain) + 0.7 * noise + layer.bias[:, None, None]
+    torch.testing.assert_close(layer(x, w, noise), activate(plain), rtol=1e-10, atol=1e-10)
+
+
+def test_a_residual_block_is_the_papers():
+    torch.manual_seed(0)
+    block = ResidualDown(4, 6).double()
+    with torch.no_grad():
+        block.first.bias.normal_()
+        block.second.bias.normal_()
+    x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    expected = activate(block.second(F.avg_pool2d(activate(block.first(x)), 2))) + block.skip(F.avg_pool2d(x, 2))
+    torch.testing.assert_close(block(x), expected / 2**0.5, rtol=1e-10, atol=1e-10)
 
 
 def test_equalised_layers_keep_unit_variance():
