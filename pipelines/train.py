@@ -10,14 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from sunaug.bundle import BundleInfo, load_bundle, write_bundle, write_directions
+from sunaug.bundle import (
+    Bundle,
+    BundleInfo,
+    load_bundle,
+    write_bundle,
+    write_critic,
+    write_directions,
+    write_reference,
+)
+from sunaug.critic import Critic, fit_critic
 from sunaug.cube import open_cube
+from sunaug.errors import SunaugError
 from sunaug.fidelity.backbones import inception_backbone
 from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
 from sunaug.latent import fit_directions
 from sunaug.latent.activity import hot_emission
 from sunaug.training.checkpoint import checkpoint_paths
+from sunaug.training.frames import TrainingFrames, load_frames
 from sunaug.training.loop import TrainedGenerator, train
 from sunaug.training.recipe import Recipe
 
@@ -109,6 +120,42 @@ def _hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def fit_frames_critic(frames: TrainingFrames, labels: tuple[str, ...]) -> Critic | None:
+    """The critic of training frames; None where they are too few for one, see `sunaug.critic.fit_critic`."""
+    return fit_critic(frames.images.cpu(), frames.fluxes, frames.times, labels, frames.weights)
+
+
+def add_critic(bundle: Bundle, cube: str | Path) -> str:
+    """Fit the critic of a bundle that has none on the frames it was trained on, and store it with their times.
+
+    Returns
+    -------
+    str
+        A sentence that says how well it reads real frames.
+
+    Raises
+    ------
+    SunaugError
+        If the cube's train frames are not those that the bundle was trained on, or are too few.
+    """
+    opened = open_cube(cube)
+    labels = bundle.info.network.labels
+    frames = load_frames(opened, bundle.info.scaling, labels, bundle.info.recipe.get("class_balance", 0.5))
+    reference = bundle.reference["fluxes"].numpy()
+    if frames.fluxes.shape != reference.shape or not np.array_equal(frames.fluxes, reference):
+        raise SunaugError(f"{cube}: its train frames are not those that {bundle.path} was trained on; give that cube.")
+    critic = fit_frames_critic(frames, labels)
+    if critic is None:
+        raise SunaugError(f"{cube}: its train frames span less than three blocks of ten days, too few for a critic.")
+    write_reference(bundle.path, bundle.reference | {"times": torch.from_numpy(frames.times.astype(np.int64))})
+    write_critic(bundle.path, critic)
+    said = ", ".join(
+        f"{name} to {figures['error_dex']:.2f} dex (rank correlation {figures['rank_correlation']:.2f})"
+        for name, figures in critic.skill().items()
+    )
+    return f"critic of {bundle.info.name}: reads real frames that it has not seen for {said}"
 
 
 def train_bundle(
@@ -215,9 +262,13 @@ def train_bundle(
     reference = {
         "fluxes": torch.from_numpy(trained.frames.fluxes),
         "hot_emission": hot_emission(trained.frames.images, trained.channels, disk_radius),
+        "times": torch.from_numpy(trained.frames.times.astype(np.int64)),
     }
     path = out / "bundle"
     write_bundle(path, info, trained.generator.cpu(), reference, _card(info, trained))
+    critic = fit_frames_critic(trained.frames, recipe.labels)
+    if critic is not None:
+        write_critic(path, critic)
     if info.network.labels:
         # A direction towards flares is fitted on what the network is conditioned on.
         write_directions(path, fit_directions(load_bundle(path)))

@@ -13,9 +13,10 @@ _HOMES = {
     "select_split": "sunaug.cube",
     "load_bundle": "sunaug.bundle",
     "generate": "sunaug.generation",
+    "stream": "sunaug.generation",
 }
 
-__all__ = ["__version__", "generate", "load_bundle", "open_cube", "select_split"]
+__all__ = ["__version__", "generate", "load_bundle", "open_cube", "select_split", "stream"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,8 @@
 ``model.safetensors``      weights of the averaged generator, in half precision
 ``bundle.json``            architecture, channels, scaling, labels, recipe, the exact time ranges trained on, metrics
 ``directions.safetensors`` GANSpace components and the flare direction (absent until they have been fitted)
-``reference.safetensors``  fluxes and hot emission of the training frames, which conditions are drawn from
+``critic.safetensors``     what reads fluxes off frames, see `sunaug.critic` (absent where there was too little to fit)
+``reference.safetensors``  fluxes, times and hot emission of the training frames, which conditions are drawn from
 ``README.md``              the model card
 ========================== ============================================================================================
 """
@@ -21,13 +22,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import sunaug
+from sunaug.critic import Critic
 from sunaug.errors import SunaugError, UsageError
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import IntensityScaling
@@ -39,8 +43,10 @@ __all__ = [
     "bundled_names",
     "load_bundle",
     "write_bundle",
+    "write_critic",
     "write_directions",
     "write_metrics",
+    "write_reference",
 ]
 
 FORMAT_VERSION = "1"
@@ -91,6 +97,14 @@ class BundleInfo(BaseModel):
     metrics: dict[str, Any] = {}
     licence: str = "BSD-3-Clause"
 
+    def within_range(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unscaled images (n, channel, y, x) without what no frame can hold.
+
+        Below the range of the scaling is its lowest intensity, not negative light; display counts end at 255.
+        """
+        low = np.asarray(self.scaling.low, np.float32)[:, None, None]
+        return np.clip(images, low, 255 if self.intensity_scale == "browse" else None)
+
 
 @dataclass
 class Bundle:
@@ -104,9 +118,11 @@ class Bundle:
         In evaluation mode, float32, on the CPU.
     reference : dict of str to Tensor
         Of the training frames: ``fluxes`` (n, n_conditions), float64, W m-2; ``hot_emission`` (n,), see
-        `sunaug.latent.activity`.
+        `sunaug.latent.activity`; ``times`` (n,), int64, nanoseconds since 1970 (absent in bundles of sunaug before it
+        counted events).
     directions : dict of str to Tensor
         Empty until fitted; see `sunaug.latent`.
+    critic : Critic or None
     hash : str
         SHA-256 over the files that decide what is generated.
     """
@@ -117,6 +133,7 @@ class Bundle:
     reference: dict[str, Tensor] = field(repr=False)
     directions: dict[str, Tensor] = field(repr=False)
     hash: str
+    critic: Critic | None = field(default=None, repr=False)
 
 
 def bundled_names() -> list[str]:
@@ -189,7 +206,21 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
         reference=_read_tensors(path / "reference.safetensors"),
         directions=_read_tensors(directions) if directions.is_file() else {},
         hash=_hash(path, content),
+        critic=_read_critic(path / "critic.safetensors"),
     )
+
+
+def _read_critic(path: Path) -> Critic | None:
+    if not path.is_file():
+        return None
+    tensors = _read_tensors(path)
+    with safe_open(path, framework="pt") as file:
+        text = file.metadata() or {}
+    try:
+        return Critic.from_state(tensors, text)
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise SunaugError(f"{path}: not a critic ({reason}); the bundle is damaged, get it again.") from None
 
 
 def _hash(path: Path, content: Mapping[str, Any]) -> str:
@@ -199,7 +230,7 @@ def _hash(path: Path, content: Mapping[str, Any]) -> str:
     """
     kept = {name: value for name, value in content.items() if name != "metrics"}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
-    for name in ("model.safetensors", "reference.safetensors", "directions.safetensors"):
+    for name in ("model.safetensors", "reference.safetensors", "directions.safetensors", "critic.safetensors"):
         if (path / name).is_file():
             digest.update(name.encode() + b"\0" + (path / name).read_bytes())
     return digest.hexdigest()
@@ -241,6 +272,23 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     partial = path / "bundle.partial"
     partial.write_text(info.model_dump_json(indent=2) + "\n")
     partial.replace(path / "bundle.json")
+
+
+def write_critic(path: Path, critic: Critic) -> None:
+    """Store a critic with a bundle."""
+    tensors, text = critic.state()
+    partial = path / "critic.partial"
+    save_file(tensors, partial, metadata=text)
+    partial.replace(path / "critic.safetensors")
+    _readable(path)
+
+
+def write_reference(path: Path, reference: Mapping[str, Tensor]) -> None:
+    """Store what is known of the frames that a bundle was trained on, in place of what stands there."""
+    partial = path / "reference.partial"
+    save_file({name: value.contiguous() for name, value in reference.items()}, partial)
+    partial.replace(path / "reference.safetensors")
+    _readable(path)
 
 
 def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:

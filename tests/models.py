@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from sunaug.bundle import Bundle, BundleInfo, load_bundle, write_bundle, write_directions
+from sunaug.critic import Critic, fit_critic
 from sunaug.cube import FrameStatus, create_cube, write_frames
 from sunaug.latent import fit_directions
 from sunaug.networks import Generator, StyleGAN2Config
@@ -94,6 +96,30 @@ def make_bundle(path: Path, *, conditions: tuple[str, ...] = ("nowcast_flux", "f
     if conditions:
         write_directions(path, fit_directions(load_bundle(path)))
     return load_bundle(path)
+
+
+def spotted_frames(n: int = 240, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Scaled frames (n, 3, 16, 16), fluxes (n, 2) and times 6 h apart: a disk with a spot as bright as log flux."""
+    random = np.random.default_rng(seed)
+    offset = np.arange(SIZE) - (SIZE - 1) / 2
+    disk = np.where(np.hypot(offset[:, None], offset) <= 7, -0.4, -0.95)
+    forecast = 10 ** random.uniform(-7, -3.5, n)
+    images = disk + random.normal(0, 0.03, (n, 3, SIZE, SIZE))
+    for image, flux in zip(images, forecast, strict=True):
+        y, x = random.integers(4, 11, 2)
+        image[:, y - 1 : y + 2, x - 1 : x + 2] += 0.35 * (np.log10(flux) + 7)
+    times = np.datetime64("2012-01-01", "ns") + np.arange(n) * np.timedelta64(6, "h")
+    return torch.from_numpy(images.astype(np.float32)).clamp(-1, 1), np.stack([forecast / 3, forecast], axis=1), times
+
+
+@cache
+def make_critic() -> Critic:
+    """A critic of `spotted_frames`."""
+    images, fluxes, times = spotted_frames()
+    weights = torch.full((len(images),), 1 / len(images), dtype=torch.float64)
+    critic = fit_critic(images, fluxes, times, ("nowcast_flux", "forecast_flux"), weights, epochs=40)
+    assert critic is not None
+    return critic
 
 
 def make_frames(n: int = 32, channels: int = 2, labels: int = 2) -> TrainingFrames:

@@ -3,39 +3,109 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from sunaug.bundle import Bundle
+    from sunaug.generation import Request
+
 
 def generate(
-    out: Path = typer.Option(..., help="Synthetic cube to write (Zarr)."),
-    n: int = typer.Option(100, help="Number of samples."),
-    rare: bool = typer.Option(False, "--rare", help="Only flare-like frames: conditions from the real tail, steered."),
+    out: Path = typer.Option(..., help="Synthetic cube to write (Zarr), or the folder for --format fits."),
+    n: int | None = typer.Option(None, help="Number of samples; 100, or the lines of --condition-file, if left out."),
+    rare: bool = typer.Option(
+        False, "--rare", help="Only flare-like frames: conditions from the real tail, steered, accepted by the critic."
+    ),
     min_class: str = typer.Option("M1.0", help="Weakest GOES class of a rare sample."),
     label: str = typer.Option("forecast", help="Label that --min-class speaks of: forecast or nowcast."),
+    tail: str = typer.Option("empirical", help="Fluxes of rare samples: empirical, or power-law fitted to the events."),
+    condition_file: Path | None = typer.Option(
+        None, help="CSV with the fluxes (W m-2 or GOES class) of each sample, a column for each label of the bundle."
+    ),
     bundle: str = typer.Option("sdo2012-128", help="Folder of a bundle, or the name of one that comes with sunaug."),
     seed: int = typer.Option(0, help="Seed: the same one gives the same samples."),
-    steer: float | None = typer.Option(
-        None, help="Steps along the flare direction; calibrated for --rare if left out."
+    steer: list[str] | None = typer.Option(
+        None,
+        help="Steps in standard deviations: flare:+1.5, component=3:+2.5, component=3@4-7:-1 (layers 4 to 7 alone). "
+        "Repeatable. The flare direction is calibrated for --rare if left out.",
     ),
+    truncation: float = typer.Option(1.0, help="Below 1 nearer to the mean of the condition: safer and less varied."),
+    critic: bool = typer.Option(True, "--critic/--no-critic", help="Keep only rare samples that the critic accepts."),
+    force: bool = typer.Option(False, "--force", help="Make a class of which the bundle has seen next to nothing."),
+    format_: str = typer.Option("zarr", "--format", help="zarr: a synthetic cube; fits: a file per sample, channel."),
     batch_size: int = typer.Option(256, help="Samples made at a time; the result does not depend on it."),
     device: str = typer.Option("cpu", help="Torch device."),
+    scheduler: str | None = typer.Option(
+        None, help="Spread over Dask workers: address of a scheduler (tcp://host:8786), or processes."
+    ),
+    workers: int | None = typer.Option(None, min=1, help="Local processes of --scheduler processes."),
 ) -> None:
     """Make synthetic frames of the Sun and stream them into a cube."""
     from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
-    from sunaug.generation import FEW_FRAMES, Request, generate_cube, tail_rows
+    from sunaug.errors import UsageError
+    from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
 
-    request = Request(n=n, rare=rare, min_class=min_class, label=label, seed=seed, steer=steer)
+    if format_ not in ("zarr", "fits"):
+        raise UsageError(f"--format {format_}: choose zarr or fits.")
+    if scheduler is not None and format_ != "zarr":
+        raise UsageError("--scheduler writes cubes only: leave --format fits out.")
+    steering = dict(parse_steer(text) for text in steer) if steer else None
     opened = load_bundle(bundle)
-    frames = len(tail_rows(opened, request))
-    if rare and frames < FEW_FRAMES:
+    conditions = read_conditions(condition_file, opened.info.network.labels) if condition_file else None
+    request = Request(
+        n=n if n is not None else len(conditions or range(100)),
+        rare=rare,
+        min_class=min_class,
+        label=label,
+        seed=seed,
+        steer=steering,
+        truncation=truncation,
+        tail=tail,
+        conditions=conditions,
+        critic=critic,
+        force=force,
+    )
+    if rare:
+        _warn(opened, request)
+    options: dict[str, Any] = {"batch_size": batch_size, "device": device}
+    with progress("generating", request.n, "samples") as report:
+        if scheduler is not None:
+            from pipelines.augment import generate_on
+
+            path = generate_on(out, opened, request, scheduler=scheduler, workers=workers, report=report)
+        elif format_ == "fits":
+            path = generate_fits(out, opened, request, **options | {"batch_size": min(batch_size, 64)}, report=report)
+        else:
+            path = generate_cube(out, opened, request, **options, report=report)
+    what = f"rare frames ({label} {min_class} or more)" if rare else "frames"
+    accepted = _accepted(path) if rare and format_ == "zarr" and opened.critic and critic else ""
+    typer.echo(f"{path}: {request.n:,} SYNTHETIC {what} from {opened.info.name}, seed {seed}{accepted}.")
+
+
+def _warn(bundle: Bundle, request: Request) -> None:
+    """Say what the bundle does not know, before anything is made."""
+    from sunaug.generation import support
+
+    seen = support(bundle, request)
+    if seen.few:
         typer.echo(
-            f"sunaug: {opened.info.name} was trained on only {frames} frames of {min_class} or more: its samples of "
+            f"sunaug: {bundle.info.name} was trained on only {seen} of {request.min_class} or more: its samples of "
             "that class repeat what these few show.",
             err=True,
         )
-    with progress("generating", n, "samples") as report:
-        path = generate_cube(out, opened, request, batch_size=batch_size, device=device, report=report)
-    what = f"rare frames ({label} {min_class} or more)" if rare else "frames"
-    typer.echo(f"{path}: {n:,} SYNTHETIC {what} from {opened.info.name}, seed {seed}.")
+    if request.critic and bundle.critic is None:
+        typer.echo(
+            f"sunaug: {bundle.info.name} has no critic, so that no sample is refused; fit one with "
+            f"`sunaug directions {bundle.path} --cube CUBE`.",
+            err=True,
+        )
+
+
+def _accepted(path: Path) -> str:
+    from sunaug.cube import open_cube
+
+    attempts = open_cube(path)["attempt"].values
+    return f"; the critic accepted {len(attempts) / (attempts + 1).sum():.0%} of those drawn"

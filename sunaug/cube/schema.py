@@ -164,7 +164,24 @@ SYNTHETIC_VARIABLES: dict[str, Variable] = {
         (),
         "int64",
         -1,
-        {"long_name": "number of the draw within the seed: seed and draw give the latent and the noise"},
+        {"long_name": "number of the draw within the seed: seed, draw and attempt give the latent and the noise"},
+    ),
+    "attempt": Variable((), "int32", -1, {"long_name": "attempts at this draw that the critic refused before it"}),
+    "critic_distance": Variable(
+        (),
+        "float32",
+        np.nan,
+        {
+            "long_name": "distance to the nearest real frames in the critic's features",
+            "units": "1",
+            "comment": "only 1 % of unseen real frames lie beyond 1; NaN = no critic was asked",
+        },
+    ),
+    "nowcast_reading": Variable(
+        (), "float64", np.nan, {"long_name": "nowcast_flux that the critic reads off the sample", "units": "W m-2"}
+    ),
+    "forecast_reading": Variable(
+        (), "float64", np.nan, {"long_name": "forecast_flux that the critic reads off the sample", "units": "W m-2"}
     ),
     "steering": Variable(
         ("direction",),

@@ -1,4 +1,7 @@
-"""The latent space: GANSpace directions (`ganspace`), and which of them makes a flare (`steering`)."""
+"""The latent space: GANSpace components, which direction makes a flare, and what each of them changes.
+
+`ganspace` fits the components, `steering` the flare direction, `effects` measures and `atlas` draws them.
+"""
 
 from sunaug.latent.steering import FLARE, fit_directions
 

@@ -1,12 +1,13 @@
 """GANSpace (Härkönen et al. 2020, section 2.1): principal components of W, no labels needed.
 
-W has only a hundred or so dimensions, so the exact covariance of many w and one eigendecomposition take the place of
-incremental PCA. What the conditions explain is removed first: their offsets would take the leading components, and the
-components are to change what a condition leaves open.
+W has only a hundred or so dimensions, so the exact covariance of a million w and one eigendecomposition take the place
+of incremental PCA. What the conditions explain is removed first, the means of the classes among it: their offsets would
+take the leading components, and the components are to change what a condition leaves open.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,13 @@ import torch
 from torch import Tensor
 
 from sunaug.bundle import Bundle
+from sunaug.networks.conditions import CLASSES, encode_class
 
 N_COMPONENTS = 32
-N_LATENTS = 100_000
-_BATCH = 4_096
+N_CLASS_COMPONENTS = 10
+N_LATENTS = 1_000_000
+_BATCH = 8_192
+_RANK = 1e-10
 
 
 @dataclass(frozen=True)
@@ -34,61 +38,130 @@ class Components:
         Share of the variance.
     condition_share : float
         Share of the variance of W that the conditions explain, removed before.
+    coefficients : Tensor, shape (n_terms, w_dim)
+        Of the regression of w on the terms of the conditions.
     """
 
     components: Tensor
     stddev: Tensor
     explained: Tensor
     condition_share: float
+    coefficients: Tensor
+
+    def coordinates(self, w: Tensor, terms: Tensor) -> Tensor:
+        """Coordinates of w (n, w_dim) along the components, in standard deviations, after the regression on terms."""
+        residual = w.double() - terms.double() @ self.coefficients
+        return (residual @ self.components.T) / self.stddev.clamp_min(np.finfo(np.float64).tiny)
 
 
-def condition_terms(condition: Tensor) -> Tensor:
-    """Constant, linear and quadratic terms of encoded conditions (n, k), for regression on them."""
-    pairs = [condition[:, i] * condition[:, j] for i in range(condition.shape[1]) for j in range(i, condition.shape[1])]
-    return torch.stack([torch.ones(len(condition), dtype=condition.dtype), *condition.T, *pairs], dim=1)
+class Moments:
+    """Sums over latents that the covariance after a regression is made of; any number of latents in flat memory.
+
+    Parameters
+    ----------
+    n_terms, w_dim : int
+    """
+
+    def __init__(self, n_terms: int, w_dim: int) -> None:
+        self.count = 0
+        self._terms = torch.zeros(n_terms, n_terms, dtype=torch.float64)
+        self._mixed = torch.zeros(n_terms, w_dim, dtype=torch.float64)
+        self._latents = torch.zeros(w_dim, w_dim, dtype=torch.float64)
+
+    def add(self, w: Tensor, terms: Tensor) -> None:
+        """Take in latents (n, w_dim) and the terms of their conditions (n, n_terms); the first term is constant."""
+        latents, rows = w.double(), terms.double()
+        self.count += len(latents)
+        self._terms += rows.T @ rows
+        self._mixed += rows.T @ latents
+        self._latents += latents.T @ latents
+
+    def components(self, n_components: int = N_COMPONENTS) -> Components:
+        """The components of what the regression on the terms leaves."""
+        # Terms can be collinear (all frames of one class), hence the pseudo-inverse.
+        coefficients = torch.linalg.pinv(self._terms, rtol=_RANK, hermitian=True) @ self._mixed
+        residual = (self._latents - self._mixed.T @ coefficients) / max(self.count - 1, 1)
+        mean = self._mixed[0] / self.count
+        total = (self._latents.trace() - self.count * mean @ mean) / max(self.count - 1, 1)
+        variance, vectors = torch.linalg.eigh((residual + residual.T) / 2)
+        order = torch.arange(len(variance) - 1, -1, -1)[:n_components]
+        components = vectors.T[order]
+        largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
+        kept = variance[order].clamp_min(0)
+        return Components(
+            components=components * largest.sign(),
+            stddev=kept.sqrt(),
+            explained=kept / variance.clamp_min(0).sum(),
+            condition_share=float(1 - residual.trace() / total),
+            coefficients=coefficients,
+        )
 
 
-def draw_latents(bundle: Bundle, n: int, seed: int, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Draw `n` w under conditions of the training frames (all, or some rows of them).
+def condition_terms(bundle: Bundle) -> Tensor:
+    """Terms of the conditions of the training frames, for regression on them.
 
     Returns
     -------
-    w : Tensor, shape (n, w_dim)
-    condition : Tensor, shape (n, n_conditions)
-        Encoded.
+    Tensor, shape (n, n_terms)
+        A constant, the log fluxes, their squares and products, and the GOES classes one-hot; float64.
+    """
+    fluxes = bundle.reference["fluxes"].numpy()
+    condition = torch.from_numpy(bundle.info.network.encode(fluxes)).double()
+    pairs = [condition[:, i] * condition[:, j] for i in range(condition.shape[1]) for j in range(i, condition.shape[1])]
+    classes = [torch.from_numpy(encode_class(flux)).double() for flux in fluxes.T]
+    constant = torch.ones(len(condition), 1, dtype=torch.float64)
+    return torch.cat([constant, condition, *[pair[:, None] for pair in pairs], *classes], dim=1)
+
+
+def draw_latents(
+    bundle: Bundle, n: int, seed: int, rows: Tensor | None = None, batch: int = _BATCH
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draw `n` w under conditions of the training frames (all, or some rows of them), a batch at a time.
+
+    Yields
+    ------
+    w : Tensor, shape (m, w_dim)
+    row : Tensor of int, shape (m,)
+        Rows of the bundle's reference that the conditions are of.
     """
     random = torch.Generator().manual_seed(seed)
-    fluxes = bundle.reference["fluxes"] if rows is None else bundle.reference["fluxes"][rows]
-    row = torch.randint(len(fluxes), (n,), generator=random)
-    condition = torch.from_numpy(bundle.info.network.encode(fluxes.numpy()))[row]
-    z = torch.randn(n, bundle.info.network.z_dim, generator=random)
-    with torch.inference_mode():
-        parts = [bundle.generator.mapping(a, b) for a, b in zip(z.split(_BATCH), condition.split(_BATCH), strict=True)]
-    return torch.cat(parts), condition
+    fluxes = bundle.reference["fluxes"]
+    choice = torch.arange(len(fluxes)) if rows is None else rows
+    condition = torch.from_numpy(bundle.info.network.encode(fluxes.numpy()))
+    for start in range(0, n, batch):
+        count = min(batch, n - start)
+        row = choice[torch.randint(len(choice), (count,), generator=random)]
+        z = torch.randn(count, bundle.info.network.z_dim, generator=random)
+        with torch.inference_mode():
+            w = bundle.generator.mapping(z, condition[row])
+        yield w, row
 
 
-def fit_components(w: Tensor, condition: Tensor, n_components: int = N_COMPONENTS) -> Components:
-    """PCA of w (n, w_dim) after a quadratic regression on the encoded conditions (n, k)."""
-    latents, terms = w.double(), condition_terms(condition.double())
-    centred = latents - latents.mean(dim=0)
-    # The conditions repeat, so the terms can be collinear (all frames of one class): lstsq's gelsd copes with that.
-    fitted = terms @ torch.linalg.lstsq(terms, centred, driver="gelsd").solution
-    residual = centred - fitted
-    variance, vectors = torch.linalg.eigh(residual.T @ residual / (len(residual) - 1))
-    order = torch.arange(len(variance) - 1, -1, -1)[:n_components]
-    components = vectors.T[order]
-    largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
-    kept = variance[order].clamp_min(0)
-    return Components(
-        components=components * largest.sign(),
-        stddev=kept.sqrt(),
-        explained=kept / variance.sum(),
-        condition_share=float(1 - residual.square().sum() / centred.square().sum()),
-    )
+def fit_components(bundle: Bundle, seed: int, n: int = N_LATENTS) -> tuple[Components, dict[str, Components]]:
+    """PCA of W under the conditions of all training frames, and of each class alone.
 
-
-def principal_coordinates(w: Tensor, condition: Tensor, fit: Components) -> Tensor:
-    """Coordinates of w (n, w_dim) along the components, in standard deviations, after the regression on conditions."""
-    terms, latents = condition_terms(condition.double()), w.double()
-    residual = latents - terms @ torch.linalg.lstsq(terms, latents, driver="gelsd").solution
-    return (residual @ fit.components.T) / fit.stddev.clamp_min(np.finfo(np.float64).tiny)
+    Returns
+    -------
+    Components
+    dict of str to Components
+        By letter of the GOES class of the forecast (of the first label where there is none); classes of which the
+        bundle has seen no frame are left out.
+    """
+    terms = condition_terms(bundle)
+    labels = bundle.info.network.labels
+    column = labels.index("forecast_flux") if "forecast_flux" in labels else 0
+    letter = torch.from_numpy(encode_class(bundle.reference["fluxes"].numpy()[:, column])).argmax(dim=1)
+    together = Moments(terms.shape[1], bundle.info.network.w_dim)
+    apart: dict[int, Moments] = {}
+    for w, row in draw_latents(bundle, n, seed):
+        together.add(w, terms[row])
+        for number in letter[row].unique().tolist():
+            chosen = letter[row] == number
+            moments = apart.setdefault(number, Moments(terms.shape[1], bundle.info.network.w_dim))
+            moments.add(w[chosen], terms[row[chosen]])
+    by_class = {
+        CLASSES[number] or "none": moments.components(N_CLASS_COMPONENTS)
+        for number, moments in sorted(apart.items())
+        if moments.count > bundle.info.network.w_dim
+    }
+    return together.components(), by_class

@@ -1,33 +1,46 @@
 """Which direction in W makes a flare, and how far to go along it.
 
-The direction comes from the generator's own pictures: hot emission is measured on them and regressed on the GANSpace
-components. What merely brightens the whole disk is taken out of it. How far to go is measured, too: the step at which
-rare samples have the hot emission of the real rare frames.
+The direction comes from the generator's own pictures. Hot emission is measured on them, and the bundle's critic, which
+has seen real frames only, reads their fluxes; both are regressed on the GANSpace components at a given condition. What
+merely brightens the whole disk is taken out of it.
+
+How far to go is measured, too. The calibrated step is the one at which rare samples read as real rare frames do; the
+limit is the one up to which samples stay as near to real frames as they are unsteered.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from sunaug.bundle import Bundle
+from sunaug.critic import Reading
 from sunaug.flares import parse_goes_class
 from sunaug.latent.activity import hot_emission, mean_intensity
-from sunaug.latent.ganspace import N_LATENTS, Components, draw_latents, fit_components, principal_coordinates
+from sunaug.latent.ganspace import N_COMPONENTS, Components, condition_terms, draw_latents, fit_components
 
-__all__ = ["FLARE", "fit_directions"]
+__all__ = ["FLARE", "fit_directions", "pictures"]
 
 FLARE = "flare"
 N_PICTURES = 2_048
+RARE_CLASS = "M1.0"
+KEPT_SHARE = 0.9
+"""Share of the unsteered samples' acceptance that has to be left at the limit."""
+
 _RIDGE = 1e-2
 _BATCH = 32
-RARE_CLASS = "M1.0"
-_CALIBRATION_STEPS = torch.arange(0, 3.1, 0.5)
-_CALIBRATION_PICTURES = 256
+_STEPS = torch.arange(0, 4.1, 0.5)
+_CALIBRATION_PICTURES = 192
+_MOST = 3.0
+"""Calibrated steps never go further: W is about normal, and beyond 3 standard deviations the network saw nothing."""
 
 
-def _pictures(bundle: Bundle, w: Tensor, seed: int) -> Tensor:
-    """Scaled images of w, with the same noise for every one, so that only w differs."""
+def pictures(bundle: Bundle, w: Tensor, seed: int = 0) -> Tensor:
+    """Scaled images of w (n, w_dim) or (n, n_styles, w_dim), with the same noise for all, so that only w differs."""
     noise = torch.randn(1, bundle.generator.noise_size, generator=torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         return torch.cat([bundle.generator.synthesize(part, noise.expand(len(part), -1)) for part in w.split(_BATCH)])
@@ -41,48 +54,94 @@ def _regress(coordinates: Tensor, values: Tensor) -> Tensor:
     return torch.linalg.solve(gram + ridge, coordinates.T @ values / len(values))
 
 
-def _residual(values: Tensor, condition: Tensor) -> Tensor:
-    """What a linear regression on the conditions leaves of values (n,)."""
-    terms = torch.cat([torch.ones(len(condition), 1), condition], dim=1).double()
+def _residual(values: Tensor, terms: Tensor) -> Tensor:
+    """What a linear regression on the conditions' terms (n, k) leaves of values (n,), in units of its spread."""
     values = values.double()[:, None]
-    return (values - terms @ torch.linalg.lstsq(terms, values, driver="gelsd").solution)[:, 0]
+    left = (values - terms @ torch.linalg.lstsq(terms, values, driver="gelsd").solution)[:, 0]
+    return left / left.std().clamp_min(1e-12)
 
 
-def calibrate_steps(bundle: Bundle, flare: Tensor, seed: int) -> tuple[float, Tensor]:
-    """Steps along the flare direction at which rare samples are as hot as real rare frames.
+def _correlation(first: Tensor, second: Tensor) -> Tensor:
+    return torch.corrcoef(torch.stack([first, second]))[0, 1].nan_to_num().reshape(1)
 
-    Rare is a forecast flux of M1.0 or more (the first condition where the bundle has no forecast). The answer lies
-    between 0 and 3 standard deviations: never away from the flare, and not so far that samples leave what the network
-    has learned.
 
-    Returns
-    -------
-    steps : float
-    curve : Tensor, shape (7,)
-        Mean hot emission of rare samples at 0, 0.5, ... 3 standard deviations.
-    """
-    names = bundle.info.network.labels
-    column = bundle.reference["fluxes"][:, names.index("forecast_flux") if "forecast_flux" in names else 0]
-    rows = torch.nonzero(column >= parse_goes_class(RARE_CLASS) * (1 - 1e-9))[:, 0]
-    if not len(rows):
-        return 0.0, torch.full_like(_CALIBRATION_STEPS, torch.nan)
-    w, _ = draw_latents(bundle, _CALIBRATION_PICTURES, seed + 1, rows)
+@dataclass(frozen=True)
+class _Looks:
+    """What is seen on pictures (n of them): hot emission, overall brightness, the critic's log fluxes by label."""
+
+    hot: Tensor
+    brightness: Tensor
+    read: dict[str, Tensor]
+    distance: Tensor | None
+
+
+def _look(bundle: Bundle, w: Tensor, seed: int) -> _Looks:
     channels, radius = bundle.info.channels, bundle.info.disk_radius
-    curve = torch.stack(
-        [
-            hot_emission(_pictures(bundle, w + step * flare, seed), channels, radius).mean()
-            for step in _CALIBRATION_STEPS
-        ]
-    )
-    target = bundle.reference["hot_emission"][rows].mean()
+    hot, brightness, readings = [], [], []
+    for part in w.split(256):
+        images = pictures(bundle, part, seed)
+        hot.append(hot_emission(images, channels, radius))
+        brightness.append(mean_intensity(images, channels, radius))
+        if bundle.critic is not None:
+            readings.append(bundle.critic.read(images))
+    read: dict[str, Tensor] = {}
+    distance = None
+    if bundle.critic is not None:
+        reading = Reading(
+            np.concatenate([one.flux for one in readings]), np.concatenate([one.distance for one in readings])
+        )
+        read = {
+            name: torch.from_numpy(np.log10(reading.flux[:, column]))
+            for column, name in enumerate(bundle.critic.labels)
+        }
+        distance = torch.from_numpy(reading.distance)
+    return _Looks(torch.cat(hot), torch.cat(brightness), read, distance)
+
+
+def _rare(bundle: Bundle) -> tuple[str, Tensor]:
+    """Label that rare is defined by, and the rows of the training frames that are."""
+    labels = bundle.info.network.labels
+    label = "forecast_flux" if "forecast_flux" in labels else labels[0]
+    column = bundle.reference["fluxes"][:, labels.index(label)]
+    return label, torch.nonzero(column >= parse_goes_class(RARE_CLASS) * (1 - 1e-9))[:, 0]
+
+
+def _crossing(curve: Tensor, target: float) -> float:
+    """First step at which a curve over `_STEPS` reaches `target`, between the steps; the last one if it never does."""
     above = torch.nonzero(curve >= target)[:, 0]
     if not len(above):
-        return float(_CALIBRATION_STEPS[-1]), curve
+        return float(_STEPS[-1])
     if above[0] == 0:
-        return 0.0, curve
+        return 0.0
     low, high = above[0] - 1, above[0]
     share = (target - curve[low]) / (curve[high] - curve[low])
-    return float(_CALIBRATION_STEPS[low] + share * (_CALIBRATION_STEPS[high] - _CALIBRATION_STEPS[low])), curve
+    return float(_STEPS[low] + share * (_STEPS[high] - _STEPS[low]))
+
+
+def _calibrate(bundle: Bundle, flare: Tensor, seed: int) -> dict[str, Tensor]:
+    """Rare samples along the flare direction: what they read like, how far from real frames they get."""
+    label, rows = _rare(bundle)
+    curves = ("flare_hot_curve", "flare_reading_curve", "flare_kept_curve")
+    found = {"steps": _STEPS, **{name: torch.full_like(_STEPS, torch.nan) for name in curves}}
+    if not len(rows):
+        return found | {"flare_calibration": torch.zeros(1), "flare_limit": torch.tensor([math.nan])}
+    w = next(draw_latents(bundle, _CALIBRATION_PICTURES, seed + 1, rows, batch=_CALIBRATION_PICTURES))[0]
+    looks = [_look(bundle, w + step * flare, seed) for step in _STEPS]
+    found["flare_hot_curve"] = torch.stack([one.hot.mean() for one in looks])
+    target, curve = float(bundle.reference["hot_emission"][rows].mean()), found["flare_hot_curve"]
+    limit = math.nan
+    if bundle.critic is not None and label in bundle.critic.labels:
+        found["flare_reading_curve"] = torch.stack([one.read[label].median() for one in looks]).float()
+        distances = [one.distance for one in looks if one.distance is not None]
+        found["flare_kept_curve"] = torch.stack([(distance <= 1).double().mean() for distance in distances]).float()
+        column = bundle.critic.labels.index(label)
+        real = bundle.critic.real_reading[bundle.critic.real_flux[:, column] >= parse_goes_class(RARE_CLASS), column]
+        target, curve = float(np.log10(np.median(real))), found["flare_reading_curve"]
+        kept = found["flare_kept_curve"]
+        inside = torch.cumprod((kept >= KEPT_SHARE * kept[0]).int(), dim=0).bool()
+        limit = float(_STEPS[inside][-1])
+    steps = min(_crossing(curve, target), _MOST, limit if math.isfinite(limit) else _MOST)
+    return found | {"flare_calibration": torch.tensor([steps]), "flare_limit": torch.tensor([limit])}
 
 
 def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
@@ -91,41 +150,54 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
     Parameters
     ----------
     bundle : Bundle
+        With a critic, its readings have a part in the direction; without one, hot emission decides alone.
     seed : int
         Of the latents.
 
     Returns
     -------
     dict of str to Tensor
-        ``components`` (k, w_dim), ``stddev`` (k,), ``explained`` (k,), ``condition_share`` (1,); ``flare`` (w_dim,), a
-        step of one standard deviation; ``flare_correlation`` (1,), between hot emission and the coordinate along it at
-        a given condition; ``flare_calibration`` (1,), see `calibrate_steps`; ``hot_emission_steps`` and
-        ``hot_emission_curve``, the mean hot emission of rare samples at each step tried.
-    """
-    w, condition = draw_latents(bundle, N_LATENTS, seed)
-    fit: Components = fit_components(w, condition)
-    coordinates = principal_coordinates(w, condition, fit)[:N_PICTURES]
-    channels, radius = bundle.info.channels, bundle.info.disk_radius
-    images = _pictures(bundle, w[:N_PICTURES], seed)
-    hot = _residual(hot_emission(images, channels, radius), condition[:N_PICTURES])
-    brightness = _residual(mean_intensity(images, channels, radius), condition[:N_PICTURES])
+        ``components`` (k, w_dim), ``stddev`` (k,), ``explained`` (k,), ``condition_share`` (1,), and ``components.M``,
+        ``stddev.M``, ``explained.M`` of each class alone (``none`` for no flare).
 
-    slopes, overall = _regress(coordinates, hot), _regress(coordinates, brightness)
+        ``flare`` (w_dim,), a step of one standard deviation; ``flare_correlation`` (1,), between hot emission and the
+        coordinate along it at a given condition, and ``flare_correlation.forecast_flux`` and the like for what the
+        critic reads; ``flare_calibration`` (1,), the steps of rare samples, and ``flare_limit`` (1,), those at which
+        the critic still accepts nine tenths of what it accepts unsteered. ``steps`` and, at each of them,
+        ``flare_hot_curve``, ``flare_reading_curve`` (median log10 flux) and ``flare_kept_curve`` are what both were
+        found from.
+    """
+    fit, by_class = fit_components(bundle, seed)
+    w, row = next(draw_latents(bundle, N_PICTURES, seed, batch=N_PICTURES))
+    terms = condition_terms(bundle)[row]
+    coordinates = fit.coordinates(w, terms)
+    looks = _look(bundle, w, seed)
+    seen = {"hot_emission": _residual(looks.hot, terms)}
+    seen |= {name: _residual(values, terms) for name, values in looks.read.items()}
+    overall = _regress(coordinates, _residual(looks.brightness, terms))
+
+    slopes = torch.stack([_regress(coordinates, values) for values in seen.values()]).mean(dim=0)
     unit = overall / overall.norm().clamp_min(1e-12)
     slopes = slopes - (slopes @ unit) * unit
     weights = slopes / slopes.norm().clamp_min(1e-12)
     along = coordinates @ weights
-    correlation = torch.corrcoef(torch.stack([along, hot]))[0, 1]
     flare = (weights * fit.stddev) @ fit.components
-    calibration, curve = calibrate_steps(bundle, flare.float(), seed)
-    return {
-        "components": fit.components,
-        "stddev": fit.stddev,
-        "explained": fit.explained,
+    found = {
+        **_stored(fit),
         "condition_share": torch.tensor([fit.condition_share]),
         FLARE: flare,
-        "flare_correlation": correlation.reshape(1),
-        "flare_calibration": torch.tensor([calibration]),
-        "hot_emission_steps": _CALIBRATION_STEPS,
-        "hot_emission_curve": curve,
+        "flare_correlation": _correlation(along, seen["hot_emission"]),
+        **{f"flare_correlation.{name}": _correlation(along, seen[name]) for name in looks.read},
+        **_calibrate(bundle, flare.float(), seed),
+    }
+    for letter, one in by_class.items():
+        found |= {f"{name}.{letter}": value for name, value in _stored(one).items()}
+    return found
+
+
+def _stored(fit: Components) -> dict[str, Tensor]:
+    return {
+        "components": fit.components[:N_COMPONENTS],
+        "stddev": fit.stddev[:N_COMPONENTS],
+        "explained": fit.explained[:N_COMPONENTS],
     }

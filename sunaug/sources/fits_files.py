@@ -149,6 +149,8 @@ def _time(header: Mapping[str, Any]) -> np.datetime64:
 
 
 def _channel(header: Mapping[str, Any]) -> str:
+    if header.get("SYNTHET"):
+        raise RejectedFile("a synthetic image (SYNTHET = T), not an observation; leave it out of the folder.")
     instrument = (str(header.get("TELESCOP", "")) + str(header.get("INSTRUME", ""))).upper()
     if "HMI" in instrument:
         content = str(header.get("CONTENT", "missing")).strip()

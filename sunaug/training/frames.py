@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -33,12 +33,15 @@ class TrainingFrames:
         Sampling weights, float64, sum one.
     time_ranges : list of [str, str]
         The exact time ranges of the frames, half-open, ISO 8601 in UTC.
+    times : ndarray of datetime64[ns], shape (n,)
+        Empty where nobody asks for them.
     """
 
     images: Tensor
     fluxes: NDArray[np.float64]
     weights: Tensor
     time_ranges: list[list[str]]
+    times: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, "datetime64[ns]"))
 
 
 def known_frames(cube: xr.Dataset, labels: tuple[str, ...]) -> xr.Dataset:
@@ -89,4 +92,5 @@ def load_frames(
         fluxes=fluxes,
         weights=torch.from_numpy(weights / weights.sum()),
         time_ranges=time_ranges(train["time"].values),
+        times=train["time"].values.astype("datetime64[ns]"),
     )

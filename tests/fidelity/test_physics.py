@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from sunaug.errors import UsageError
-from sunaug.fidelity.physics import Geometry, compare, fit_limb, measure, radial_power
+from sunaug.fidelity.physics import Geometry, compare, measure, radial_power
 
 SIZE, RADIUS = 64, 28.0
 CHANNELS = ["aia171", "aia131", "aia94"]
@@ -24,21 +24,6 @@ def times_the_floor(frames, real, other_real):
     """Distance over floor of every measure."""
     table = compare(measure([frames], CHANNELS, "browse", GEOMETRY), real, other_real)
     return {name: row["distance"] / row["floor"] for name, row in table.items()}
-
-
-def test_limb_fit_finds_radius_and_centre(suns):
-    radius, centre = fit_limb(suns(8, 0, limb=1.02, offset=(1.5, -0.7))[:, 0] / 255, GEOMETRY)
-    np.testing.assert_allclose(radius, 1.02 * RADIUS, atol=0.6)
-    np.testing.assert_allclose(centre, np.tile([1.5, -0.7], (8, 1)), atol=0.25)
-
-
-def test_limb_fit_is_exact_for_a_sharp_disk():
-    fine = (np.arange(SIZE * 8) + 0.5) / 8 - SIZE / 2
-    disk = (np.hypot(*np.meshgrid(fine - 0.4, fine)) < 27.3).astype(float)
-    disk = disk.reshape(SIZE, 8, SIZE, 8).mean(axis=(1, 3))
-    radius, centre = fit_limb(disk[None], GEOMETRY)
-    assert radius[0] == pytest.approx(27.3, abs=0.15)
-    np.testing.assert_allclose(centre[0], [0.4, 0.0], atol=0.1)
 
 
 def test_power_of_a_wave_is_in_its_ring():
@@ -130,7 +115,5 @@ def test_missing_pixels_and_magnetograms(suns):
 
 
 def test_what_cannot_be_measured():
-    with pytest.raises(UsageError, match="too small"):
-        Geometry(8, 3.5)
     with pytest.raises(UsageError, match="at least one frame"):
         measure([], CHANNELS, "browse", GEOMETRY)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sunaug.latent.activity import disk_mask, hot_emission, mean_intensity
-from sunaug.latent.steering import _pictures, fit_directions
+from sunaug.latent.steering import fit_directions, pictures
 from tests.models import CHANNELS, SIZE, make_bundle
 
 
@@ -33,10 +33,7 @@ def test_flare_direction_heats_without_brightening_the_whole_disk(bundle):
     condition = torch.zeros(128, 2)
     w = bundle.generator.mapping(z, condition)
     means = [
-        [
-            measure(_pictures(bundle, w + step * directions["flare"].float(), 0), CHANNELS, 7.0).mean()
-            for step in (-1, 1)
-        ]
+        [measure(pictures(bundle, w + step * directions["flare"].float(), 0), CHANNELS, 7.0).mean() for step in (-1, 1)]
         for measure in (hot_emission, mean_intensity)
     ]
     hotter, brighter = (after - before for before, after in means)

@@ -5,7 +5,7 @@ import torch
 import sunaug
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.errors import SunaugError, UsageError
-from sunaug.generation import Request, Sampler, generate_cube, tail_rows
+from sunaug.generation import Request, Sampler, generate_cube, regenerate, stream, tail_rows
 from tests.models import make_bundle
 
 
@@ -40,11 +40,20 @@ def test_bits_do_not_depend_on_the_batch_size(bundle, tmp_path, small_shards, ba
         np.testing.assert_array_equal(cube[name].values, whole[name].values)
 
 
-def test_one_sample_alone_is_made_again_from_what_the_cube_says(bundle):
-    cube = sunaug.generate(bundle, 40, rare=True, seed=9)
-    draw = int(cube["draw"][29])
-    again = Sampler(bundle, Request(1, rare=True, seed=int(cube["seed"][29]))).sample(draw, draw + 1)
-    np.testing.assert_array_equal(again["intensity"][0], cube["intensity"].values[29])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"rare": True},
+        {"rare": True, "tail": "power-law", "steer": {"component=1@2-4": 0.7, "flare": 0.1}},
+        {"truncation": 0.6, "steer": {"component=0": -1.3}},
+    ],
+)
+def test_one_sample_alone_is_made_again_from_what_the_cube_says(bundle, tmp_path, asked):
+    cube = open_cube(generate_cube(tmp_path / "r.zarr", bundle, Request(40, seed=9, **asked)))
+    for sample in (0, 13, 29):
+        np.testing.assert_array_equal(regenerate(cube, sample, bundle), cube["intensity"].values[sample])
+    with pytest.raises(UsageError, match="not the bundle that made this sample"):
+        regenerate(cube.assign_attrs(bundle_hash="other"), 0, bundle)
 
 
 def test_another_seed_gives_other_samples(bundle):
@@ -81,7 +90,7 @@ def test_steering_moves_along_the_flare_direction(bundle):
     plain, steered = (sunaug.generate(bundle, 8, steer=steps) for steps in (0.0, 2.0))
     assert not np.allclose(plain["intensity"], steered["intensity"])
     sampler = Sampler(bundle, Request(8, steer=2.0))
-    _, normal = sampler._draw(0)
+    _, normal = sampler._numbers(0, 0)
     z = torch.from_numpy(normal[: bundle.info.network.z_dim])[None].expand(8, -1)
     from sunaug.networks.conditions import encode_flux
 
@@ -91,7 +100,7 @@ def test_steering_moves_along_the_flare_direction(bundle):
     noise = torch.from_numpy(normal[bundle.info.network.z_dim :])[None].expand(8, -1)
     with torch.inference_mode():
         w = bundle.generator.mapping(z, condition) + 2.0 * bundle.directions["flare"]
-        image = bundle.info.scaling.unscale(bundle.generator.synthesize(w, noise))[0].clamp_min(0)
+        image = bundle.info.scaling.unscale(bundle.generator.synthesize(w, noise))[0].clamp(0, 255)
     np.testing.assert_allclose(steered["intensity"].values[0], image.numpy(), rtol=1e-4, atol=1e-2)
 
 
@@ -110,6 +119,11 @@ def test_without_rare_conditions_come_from_all_frames(bundle):
         ({"n": 1, "seed": -1}, "--seed -1"),
         ({"n": 1, "label": "hindcast"}, "choose forecast or nowcast"),
         ({"n": 1, "min_class": "Z3"}, "'Z3' is not a GOES class"),
+        ({"n": 1, "tail": "guess"}, "choose empirical or power-law"),
+        ({"n": 1, "truncation": -0.1}, "--truncation -0.1"),
+        ({"n": 1, "steer": {"component=x": 1.0}}, "--steer component=x:1"),
+        ({"n": 1, "steer": 50.0}, "--steer flare:50"),
+        ({"n": 1, "rare": True, "conditions": ((1e-5, 1e-5),)}, "leave it or --condition-file out"),
     ],
 )
 def test_bad_requests(request_, message):
@@ -127,3 +141,54 @@ def test_a_class_that_the_bundle_never_saw_is_refused(bundle):
 def test_rare_needs_a_conditioned_bundle(tmp_path):
     with pytest.raises(UsageError, match="conditioned on nothing"):
         tail_rows(make_bundle(tmp_path / "u", conditions=()), Request(1, rare=True))
+
+
+def test_steering_some_layers_alone_changes_only_what_they_do(bundle):
+    """The finest layers leave the coarse image as it is."""
+    last = bundle.generator.n_styles - 1
+    plain, fine, coarse = (
+        sunaug.generate(bundle, 8, steer=steer)["intensity"].values
+        for steer in (None, {f"component=0@{last}-{last}": 3.0}, {"component=0@0-1": 3.0})
+    )
+    assert 0 < np.abs(fine - plain).mean() < np.abs(coarse - plain).mean()
+
+
+@pytest.mark.parametrize(
+    ("steer", "message"),
+    [({"component=8": 1.0}, "has components 0 to 7"), ({"component=0@3-9": 1.0}, "has layers 0 to 5")],
+)
+def test_directions_that_do_not_exist(bundle, steer, message):
+    with pytest.raises(UsageError, match=message):
+        Sampler(bundle, Request(1, steer=steer))
+
+
+def test_truncation_pulls_samples_together(bundle):
+    given = ((1e-6, 3e-6),)
+    spread = [
+        sunaug.generate(bundle, 24, truncation=psi, conditions=given)["intensity"].values.std(axis=0).mean()
+        for psi in (0.0, 0.5, 1.0)
+    ]
+    assert spread[0] < spread[1] < spread[2]
+
+
+def test_conditions_that_are_given_are_taken_in_turn(bundle):
+    cube = sunaug.generate(bundle, 5, conditions=((1e-6, 2e-6), (3e-5, 4e-5)))
+    assert cube["forecast_flux"].values.tolist() == [2e-6, 4e-5, 2e-6, 4e-5, 2e-6]
+    with pytest.raises(UsageError, match="conditions need 2 fluxes each: nowcast_flux, forecast_flux"):
+        sunaug.generate(bundle, 1, conditions=((1e-6,),))
+
+
+def test_a_stream_gives_the_samples_of_a_cube_without_writing_any(bundle):
+    whole = sunaug.generate(bundle, 20, rare=True, seed=2)["intensity"].values
+    parts = [part["intensity"].values for part in stream(bundle, 6, 20, rare=True, seed=2)]
+    assert [len(part) for part in parts] == [6, 6, 6, 2]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    endless = stream(bundle, 4, rare=True, seed=2, start=8)
+    np.testing.assert_array_equal(next(endless)["intensity"].values, whole[8:12])
+    assert next(endless)["draw"].values.tolist() == [12, 13, 14, 15]
+
+
+def test_display_counts_stay_in_their_range(bundle):
+    images = sunaug.generate(bundle, 16, steer=20.0)["intensity"].values
+    assert images.max() == 255
+    assert images.min() >= 0

@@ -1,0 +1,128 @@
+"""Make frames: draw conditions, steer, let the critic judge, and stream the samples to where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+import sunaug
+from sunaug.bundle import BUNDLED, Bundle, load_bundle
+from sunaug.errors import UsageError
+from sunaug.generation.conditions import Support, support, tail_rows
+from sunaug.generation.request import Request, parse_steer, read_conditions
+from sunaug.generation.sampler import Sampler, regenerate
+from sunaug.generation.writing import attributes, generate_cube, generate_fits
+
+__all__ = [
+    "Request",
+    "Sampler",
+    "Support",
+    "generate",
+    "generate_cube",
+    "generate_fits",
+    "parse_steer",
+    "read_conditions",
+    "regenerate",
+    "stream",
+    "support",
+    "tail_rows",
+]
+
+_DIMS = {"intensity": ("sample", "channel", "y", "x"), "steering": ("sample", "direction")}
+
+
+def _dataset(sampler: Sampler, made: dict[str, NDArray[Any]]) -> xr.Dataset:
+    info = sampler.bundle.info
+    return xr.Dataset(
+        {name: (_DIMS.get(name, ("sample",)), values) for name, values in made.items()},
+        coords={"sample": made["draw"], "channel": info.channels, "direction": list(sampler.steering)},
+        attrs={
+            "synthetic": True,
+            "intensity_scale": info.intensity_scale,
+            "solar_radius_pixels": info.disk_radius,
+            "sunaug_version": sunaug.__version__,
+            **attributes(sampler),
+        },
+    )
+
+
+def generate(
+    bundle: Bundle | str | Path = BUNDLED, n: int = 1, *, device: str | torch.device = "cpu", **request: Any
+) -> xr.Dataset:
+    """Make samples in memory.
+
+    Parameters
+    ----------
+    bundle : Bundle, str or pathlib.Path
+        An open bundle, the path of one, or the name of one that comes with sunaug.
+    n : int
+        Number of samples.
+    device : str or torch.device
+    **request
+        Further fields of `Request`: ``rare``, ``min_class``, ``label``, ``seed``, ``steer``, ``truncation`` and others.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``intensity`` (sample, channel, y, x) in the cube's units with the labels and the origin of each sample; the
+        same values as `generate_cube` writes.
+
+    Examples
+    --------
+    >>> sunaug.generate(n=4, rare=True, min_class="M5").intensity.shape
+    (4, 3, 128, 128)
+    """
+    sampler = _sampler(bundle, Request(n=n, **request), device)
+    return _dataset(sampler, sampler.sample(0, n))
+
+
+def stream(
+    bundle: Bundle | str | Path = BUNDLED,
+    batch_size: int = 32,
+    n: int | None = None,
+    *,
+    start: int = 0,
+    device: str | torch.device = "cpu",
+    **request: Any,
+) -> Iterator[xr.Dataset]:
+    """Make samples batch by batch, for training on the fly: nothing is written.
+
+    Parameters
+    ----------
+    bundle : Bundle, str or pathlib.Path
+        As for `generate`.
+    batch_size : int
+        Samples in each batch.
+    n : int, optional
+        Number of samples in all; without end if left out.
+    start : int
+        Number of the first sample: processes that start at different numbers make different samples.
+    device : str or torch.device
+    **request
+        As for `generate`.
+
+    Yields
+    ------
+    xarray.Dataset
+        As `generate` returns; sample i is the same one whatever the batches.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batches of {batch_size} samples: give one or more.")
+    sampler = _sampler(bundle, Request(n=1 if n is None else n, **request), device)
+
+    def batches() -> Iterator[xr.Dataset]:
+        for first in count(start, batch_size) if n is None else range(start, start + n, batch_size):
+            last = first + batch_size if n is None else min(first + batch_size, start + n)
+            yield _dataset(sampler, sampler.sample(first, last))
+
+    return batches()
+
+
+def _sampler(bundle: Bundle | str | Path, request: Request, device: str | torch.device) -> Sampler:
+    return Sampler(bundle if isinstance(bundle, Bundle) else load_bundle(bundle), request, device)

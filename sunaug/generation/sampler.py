@@ -1,0 +1,283 @@
+"""From numbers to frames: latents, steering, the critic.
+
+A sample is decided by the bundle, the seed, its number, its condition and its steering, all of which a synthetic cube
+holds; neither how many samples are made nor who makes which has a part in it. The random numbers of attempt k at
+sample i come from a counter-based generator (Philox) whose counter starts at (k, i), so any sample can be made alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sunaug.bundle import Bundle
+from sunaug.critic import Reading
+from sunaug.cube import FrameStatus
+from sunaug.errors import SunaugError, UsageError
+from sunaug.generation.conditions import Conditions, support
+from sunaug.generation.request import Request
+from sunaug.latent import FLARE
+
+__all__ = ["Sampler", "regenerate"]
+
+GROUP = 8
+"""Samples in one forward pass, always: a matrix product may round differently with the number of its rows, so that a
+fixed group is what makes the bits of a sample independent of how many are made."""
+
+WEAKEST_SHARE = 0.05
+"""A rare sample has to read at least as strong as all but this share of real frames of its class do."""
+
+HOPELESS_RATE, HOPELESS_AFTER = 0.01, 512
+"""With a smaller share of accepted samples after so many drawn, the bundle is said to be unable."""
+
+READINGS = {"nowcast_flux": "nowcast_reading", "forecast_flux": "forecast_reading"}
+
+
+@dataclass
+class _Drawn:
+    """What attempts gave: fluxes (n, labels), images (n, channel, y, x) in the cube's units, what the critic read."""
+
+    fluxes: NDArray[np.float64]
+    images: NDArray[np.float32]
+    reading: Reading | None
+    accepted: NDArray[np.bool_]
+
+
+class Sampler:
+    """Makes the samples of a request, any range of them at a time.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    request : Request
+    device : str or torch.device
+
+    Attributes
+    ----------
+    steering : dict of str to float
+        Steps along each direction, in standard deviations.
+    support : Support or None
+        What the bundle has seen of the class of a rare request.
+
+    Raises
+    ------
+    UsageError, SunaugError
+        If the bundle cannot make what is asked for, see `support`.
+    """
+
+    def __init__(self, bundle: Bundle, request: Request, device: str | torch.device = "cpu") -> None:
+        self.bundle, self.request, self.device = bundle, request, torch.device(device)
+        self.generator = bundle.generator.to(self.device)
+        self.support = support(bundle, request) if request.rare else None
+        self.conditions = Conditions(bundle, request)
+        self.steering = _steering(bundle, request)
+        shift = torch.zeros(self.generator.n_styles, bundle.info.network.w_dim)
+        for name, steps in self.steering.items() if bundle.directions else ():
+            vector, layers = _direction(bundle, name, self.generator.n_styles)
+            shift[layers] += steps * vector
+        self._shift = shift.to(self.device) if shift.any() else None
+        self.critic = bundle.critic.to(self.device) if request.rare and request.critic and bundle.critic else None
+        self.weakest = None
+        if self.critic is not None:
+            self.weakest = self.critic.weakest_reading(request.label_name, request.border, WEAKEST_SHARE)
+
+    def _numbers(self, sample: int, attempt: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """The condition's fluxes (k,) and the standard normal numbers (latent, then noise) of one attempt."""
+        # Two streams: the latent is the same however many numbers it takes to draw a condition.
+        conditions, normals = (
+            np.random.Generator(np.random.Philox(key=[self.request.seed, stream], counter=[0, 0, attempt, sample]))
+            for stream in (0, 1)
+        )
+        size = self.bundle.info.network.z_dim + self.generator.noise_size
+        return self.conditions.draw(sample, conditions), normals.standard_normal(size, dtype=np.float32)
+
+    def _images(self, fluxes: NDArray[np.float64], normal: Tensor) -> Tensor:
+        """Scaled images of one group."""
+        config = self.bundle.info.network
+        condition = torch.from_numpy(config.encode(fluxes)).to(self.device) if config.labels else None
+        z, noise = normal.to(self.device).split([config.z_dim, self.generator.noise_size], dim=1)
+        w = self.generator.mapping(z, condition)
+        if self.request.truncation != 1:
+            w = self.generator.truncate(w, condition, self.request.truncation)
+        if self._shift is not None:
+            w = w[:, None] + self._shift
+        return self.generator.synthesize(w, noise)
+
+    def _attempt(self, pairs: list[tuple[int, int]]) -> _Drawn:
+        """Make up to `GROUP` (sample, attempt) pairs in one pass."""
+        numbers = [self._numbers(*pair) for pair in pairs]
+        # A group that is not full is filled up with copies of its last sample, which are thrown away.
+        filled = numbers + [numbers[-1]] * (GROUP - len(numbers))
+        fluxes = np.stack([flux for flux, _ in filled])
+        normal = torch.from_numpy(np.stack([normal for _, normal in filled]))
+        with torch.inference_mode():
+            scaled = self._images(fluxes, normal)
+            reading = None if self.critic is None else self.critic.read(scaled)
+            images = self.bundle.info.scaling.unscale(scaled[: len(pairs)].cpu()).numpy()
+        accepted = np.ones(len(pairs), bool)
+        if reading is not None:
+            reading = Reading(reading.flux[: len(pairs)], reading.distance[: len(pairs)])
+            accepted = self.accepts(reading)
+        return _Drawn(fluxes[: len(pairs)], self.bundle.info.within_range(images), reading, accepted)
+
+    def accepts(self, reading: Reading) -> NDArray[np.bool_]:
+        """Which samples (n,) are kept: not far from all real frames, and not weaker than real ones of their class."""
+        assert self.critic is not None
+        accepted = reading.distance <= 1
+        if self.weakest is not None:
+            accepted &= reading.flux[:, self.critic.labels.index(self.request.label_name)] >= self.weakest
+        return accepted
+
+    def sample(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Make the samples from `start` up to `stop`.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Variables of a synthetic cube, frame axis first: ``intensity`` (n, channel, y, x) float32 in the cube's
+            units, the fluxes, ``seed``, ``draw``, ``attempt``, ``steering``, what the critic read, ``frame_status``.
+
+        Raises
+        ------
+        SunaugError
+            If next to none is accepted by the critic.
+        """
+        config, count = self.bundle.info.network, stop - start
+        images = np.empty((count, config.image_channels, config.size, config.size), np.float32)
+        fluxes = np.empty((count, len(config.labels)))
+        made: dict[str, NDArray[Any]] = {
+            "seed": np.full(count, self.request.seed, np.int64),
+            "draw": np.arange(start, stop, dtype=np.int64),
+            "attempt": np.zeros(count, np.int32),
+            "steering": np.tile(np.array([list(self.steering.values())], np.float32), (count, 1)),
+            "critic_distance": np.full(count, np.nan, np.float32),
+            **{name: np.full(count, np.nan) for name in READINGS.values()},
+            "frame_status": np.full(count, FrameStatus.COMPLETE, np.int8),
+        }
+        drawn = 0
+        tried = np.zeros(count, np.int64)
+        pending = np.arange(count)
+        while len(pending):
+            # When few are left, several attempts at each share a pass; the first that is accepted counts.
+            each = max(1, GROUP // len(pending))
+            pairs = [(slot, int(tried[slot]) + number) for slot in pending.tolist() for number in range(each)]
+            tried[pending] += each
+            settled = set()
+            for first in range(0, len(pairs), GROUP):
+                group = pairs[first : first + GROUP]
+                found = self._attempt([(start + slot, attempt) for slot, attempt in group])
+                drawn += len(group)
+                for place, (slot, attempt) in enumerate(group):
+                    if slot in settled or not found.accepted[place]:
+                        continue
+                    settled.add(slot)
+                    images[slot], fluxes[slot] = found.images[place], found.fluxes[place]
+                    made["attempt"][slot] = attempt
+                    if found.reading is not None and self.critic is not None:
+                        made["critic_distance"][slot] = found.reading.distance[place]
+                        for column, name in enumerate(self.critic.labels):
+                            made[READINGS[name]][slot] = found.reading.flux[place, column]
+            pending = np.array([slot for slot in pending.tolist() if slot not in settled], np.int64)
+            if len(pending) and drawn >= HOPELESS_AFTER and count - len(pending) < HOPELESS_RATE * drawn:
+                raise SunaugError(
+                    f"{self.bundle.path}: of {drawn:,} samples of {self.request.min_class} or more its critic accepted "
+                    f"{count - len(pending)}; it cannot make such frames. Ask for a lower --min-class, steer less, or "
+                    "add --no-critic to get them as they are."
+                )
+        known = {name: fluxes[:, column] for column, name in enumerate(config.labels)}
+        nothing = np.full(count, np.nan)
+        return {"intensity": images, **{name: known.get(name, nothing) for name in READINGS}, **made}
+
+    def batches(self, start: int, stop: int, batch_size: int) -> Iterator[dict[str, NDArray[Any]]]:
+        """The samples from `start` up to `stop`, `batch_size` at a time."""
+        for first in range(start, stop, batch_size):
+            yield self.sample(first, min(first + batch_size, stop))
+
+    def once(self, start: int, stop: int) -> tuple[NDArray[np.float32], Reading | None, NDArray[np.bool_]]:
+        """The first attempts at the samples from `start` up to `stop`, accepted or not.
+
+        Returns
+        -------
+        images : ndarray of float32, shape (n, channel, y, x)
+        reading : Reading or None
+        accepted : ndarray of bool, shape (n,)
+        """
+        pairs = [(number, 0) for number in range(start, stop)]
+        found = [self._attempt(pairs[first : first + GROUP]) for first in range(0, len(pairs), GROUP)]
+        readings = [one.reading for one in found if one.reading is not None]
+        joined = None
+        if readings:
+            joined = Reading(
+                np.concatenate([one.flux for one in readings]), np.concatenate([one.distance for one in readings])
+            )
+        images = np.concatenate([one.images for one in found])
+        return images, joined, np.concatenate([one.accepted for one in found])
+
+
+def _steering(bundle: Bundle, request: Request) -> dict[str, float]:
+    """Steps by direction: what was asked for, and the calibrated flare steps of rare samples."""
+    asked = request.steering
+    if any(asked.values()) and not bundle.directions:
+        raise UsageError(f"{bundle.path}: has no directions yet; run `sunaug directions {bundle.path}` first.")
+    calibrated = bundle.directions.get("flare_calibration")
+    flare = float(calibrated[0]) if request.rare and calibrated is not None else 0.0
+    # The flare direction always comes first, so that the cubes of all requests have it. In single precision, as a cube
+    # keeps them.
+    return {name: float(np.float32(steps)) for name, steps in {FLARE: flare, **asked}.items()}
+
+
+def _direction(bundle: Bundle, name: str, n_styles: int) -> tuple[Tensor, slice]:
+    """Vector (w_dim,) of one standard deviation, and the layers that it is added to."""
+    if name == FLARE:
+        return bundle.directions[FLARE], slice(None)
+    number, _, layers = name.removeprefix("component=").partition("@")
+    components = bundle.directions["components"]
+    if int(number) >= len(components):
+        raise UsageError(f"--steer {name}: {bundle.path} has components 0 to {len(components) - 1}.")
+    first, last = (int(one) for one in layers.split("-")) if layers else (0, n_styles - 1)
+    if not first <= last < n_styles:
+        raise UsageError(f"--steer {name}: the generator has layers 0 to {n_styles - 1}.")
+    return components[int(number)] * bundle.directions["stddev"][int(number)], slice(first, last + 1)
+
+
+def regenerate(cube: xr.Dataset, sample: int, bundle: Bundle) -> NDArray[np.float32]:
+    """Make one sample of a synthetic cube again, from its seed, number, condition and steering alone.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        A synthetic cube.
+    sample : int
+        Its place in the cube.
+    bundle : Bundle
+        The one that made it.
+
+    Returns
+    -------
+    ndarray of float32, shape (channel, y, x)
+        The same bits.
+
+    Raises
+    ------
+    UsageError
+        If the bundle is another one.
+    """
+    if cube.attrs["bundle_hash"] != bundle.hash:
+        raise UsageError(f"{bundle.path}: is not the bundle that made this sample ({cube.attrs['bundle_name']}).")
+    row = cube.isel(sample=sample)
+    names = [str(name) for name in cube["direction"].values]
+    request = Request(
+        n=1,
+        seed=int(row["seed"]),
+        steer=dict(zip(names, row["steering"].values.tolist(), strict=True)),
+        truncation=cube.attrs["request"].get("truncation", 1.0),
+        conditions=(tuple(float(row[name]) for name in bundle.info.network.labels),),
+    )
+    return Sampler(bundle, request)._attempt([(int(row["draw"]), int(row["attempt"]))]).images[0]

@@ -1,0 +1,232 @@
+"""Samples into a synthetic cube or into FITS files, in flat memory, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from sunaug.bundle import Bundle
+from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
+from sunaug.errors import SunaugError, UsageError
+from sunaug.generation.request import Request
+from sunaug.generation.sampler import Sampler
+from sunaug.synthetic_fits import SyntheticSample, file_name, write_sample
+
+__all__ = ["attributes", "fill", "generate_cube", "generate_fits", "open_or_create", "pending_shards"]
+
+GATE = "not checked"
+_REQUEST_FILE = "request.json"
+_IDENTITY = ("bundle_hash", "request", "torch_version")
+
+
+def attributes(sampler: Sampler) -> dict[str, Any]:
+    """What a synthetic cube says of its origin; two cubes with the same are the same samples."""
+    bundle = sampler.bundle
+    return {
+        "SYNTHETIC": "made by sunaug; not an observation",
+        "bundle_name": bundle.info.name,
+        "bundle_hash": bundle.hash,
+        "training_ranges": bundle.info.training_ranges,
+        "request": sampler.request.described(sampler.steering),
+        "torch_version": torch.__version__,
+        "gate": GATE,
+    }
+
+
+def open_or_create(path: Path, sampler: Sampler) -> xr.Dataset:
+    """The cube of a request, made if it is not there; one of another request is refused."""
+    info, origin = sampler.bundle.info, attributes(sampler)
+    if not path.exists():
+        create_cube(
+            path,
+            channels=info.channels,
+            size=info.network.size,
+            disk_radius=info.disk_radius,
+            intensity_scale=info.intensity_scale,
+            n_samples=sampler.request.n,
+            directions=list(sampler.steering),
+            attrs=origin,
+        )
+    cube = open_cube(path)
+    if any(cube.attrs.get(name) != origin[name] for name in _IDENTITY):
+        raise SunaugError(f"{path}: exists already and was made by another request; choose another --out or remove it.")
+    return cube
+
+
+def pending_shards(cube: xr.Dataset) -> list[tuple[int, int]]:
+    """Half-open ranges of the shards that are not whole yet."""
+    status = cube["frame_status"].values
+    return [(start, stop) for start, stop in shard_ranges(cube) if (status[start:stop] == FrameStatus.PENDING).any()]
+
+
+def shards(
+    sampler: Sampler, ranges: list[tuple[int, int]], batch_size: int, report: Callable[[int], None]
+) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+    """The samples of each range; `report` hears how many of them are made."""
+    done = 0
+    for start, stop in ranges:
+        shard: dict[str, list[NDArray[Any]]] = {}
+        for batch in sampler.batches(start, stop, batch_size):
+            for name, values in batch.items():
+                shard.setdefault(name, []).append(values)
+            done += len(batch["draw"])
+            report(done)
+        yield start, {name: np.concatenate(values) for name, values in shard.items()}
+
+
+def fill(
+    path: str | Path,
+    sampler: Sampler,
+    ranges: list[tuple[int, int]],
+    *,
+    batch_size: int = 256,
+    report: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Make and write the samples of some shards; one is written while the next one is made."""
+    with ThreadPoolExecutor(1) as writer:
+        written: Future[None] | None = None
+        for start, shard in shards(sampler, ranges, batch_size, report):
+            if written:
+                written.result()
+            written = writer.submit(_write, path, start, shard)
+        if written:
+            written.result()
+
+
+def _write(path: str | Path, start: int, shard: dict[str, NDArray[Any]]) -> None:
+    try:
+        write_frames(path, start, shard)
+    except OSError as error:
+        raise SunaugError(
+            f"{path}: could not be written ({error.strerror or error}); make room there and give the command again: "
+            "what is whole is kept."
+        ) from None
+
+
+def generate_cube(
+    path: str | Path,
+    bundle: Bundle,
+    request: Request,
+    *,
+    batch_size: int = 256,
+    device: str | torch.device = "cpu",
+    report: Callable[[int], None] | None = None,
+) -> Path:
+    """Write the samples of a request into a synthetic cube, shard by shard, in flat memory.
+
+    A cube that was left unfinished by the same request is completed: shards which are whole are kept.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    bundle : Bundle
+    request : Request
+    batch_size : int
+        Samples made between two progress reports; the result does not depend on it.
+    device : str or torch.device
+    report : callable, optional
+        Called with the number of samples made so far.
+
+    Raises
+    ------
+    UsageError, SunaugError
+        If the bundle cannot make what is asked for, or something else stands at `path`, or it cannot be written.
+    """
+    if batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size}: at least one sample at a time.")
+    sampler = Sampler(bundle, request, device)
+    ranges = pending_shards(open_or_create(Path(path), sampler))
+    before = request.n - sum(stop - start for start, stop in ranges)
+    fill(
+        path,
+        sampler,
+        ranges,
+        batch_size=batch_size,
+        report=lambda done: report(before + done) if report else None,
+    )
+    return Path(path)
+
+
+def generate_fits(
+    folder: str | Path,
+    bundle: Bundle,
+    request: Request,
+    *,
+    batch_size: int = 64,
+    device: str | torch.device = "cpu",
+    report: Callable[[int], None] | None = None,
+) -> Path:
+    """Write the samples of a request as FITS files, one for each sample and channel.
+
+    Files that the same request has left behind are kept. ``request.json`` in the folder says what it was.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+    bundle : Bundle
+    request : Request
+    batch_size : int
+        Samples made at a time; the result does not depend on it.
+    device : str or torch.device
+    report : callable, optional
+        Called with the number of samples written so far.
+
+    Raises
+    ------
+    UsageError, SunaugError
+        As `generate_cube`.
+    """
+    if batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size}: at least one sample at a time.")
+    sampler, place = Sampler(bundle, request, device), Path(folder)
+    origin = attributes(sampler)
+    asked = json.dumps({name: origin[name] for name in _IDENTITY}, indent=2)
+    if place.exists() and (not (place / _REQUEST_FILE).is_file() or (place / _REQUEST_FILE).read_text() != asked):
+        raise SunaugError(
+            f"{folder}: exists already and was made by another request; choose another --out or remove it."
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _REQUEST_FILE).write_text(asked)
+    for start in range(0, request.n, batch_size):
+        stop = min(start + batch_size, request.n)
+        names = [file_name(number, channel) for number in range(start, stop) for channel in bundle.info.channels]
+        if not all((place / name).exists() for name in names):
+            made = sampler.sample(start, stop)
+            for row in range(stop - start):
+                write_sample(place, _fits_sample(sampler, {name: values[row] for name, values in made.items()}))
+        if report:
+            report(stop)
+    return place
+
+
+def _fits_sample(sampler: Sampler, row: dict[str, Any]) -> SyntheticSample:
+    info, request = sampler.bundle.info, sampler.request
+    return SyntheticSample(
+        number=int(row["draw"]),
+        intensity=row["intensity"],
+        channels=info.channels,
+        intensity_scale=info.intensity_scale,
+        disk_radius=info.disk_radius,
+        bundle_name=info.name,
+        bundle_hash=sampler.bundle.hash,
+        training_ranges=info.training_ranges,
+        seed=int(row["seed"]),
+        draw=int(row["draw"]),
+        attempt=int(row["attempt"]),
+        nowcast_flux=float(row["nowcast_flux"]),
+        forecast_flux=float(row["forecast_flux"]),
+        steering=sampler.steering,
+        truncation=request.truncation,
+        rare=request.rare,
+        min_class=request.min_class if request.rare else None,
+        label=request.label if request.rare else None,
+        gate=GATE,
+    )
