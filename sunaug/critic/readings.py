@@ -19,6 +19,9 @@ NEIGHBOURS = 5
 FAR_SHARE = 0.01
 """Share of unseen real frames that count as far from all others."""
 
+WEAKEST_SHARE = 0.05
+"""A rare sample has to read at least as strong as all but this share of real frames of its class do."""
+
 FEW = 20
 _BATCH = 64
 
@@ -108,6 +111,11 @@ class Critic:
         flux = 10 ** (torch.cat(fluxes).double().cpu().numpy() - 6)
         return Reading(flux, torch.cat(distances).double().cpu().numpy())
 
+    def encoded(self, scaled: Tensor) -> Tensor:
+        """Encoded log fluxes (n, n_labels) of scaled frames, as `read` gives them as fluxes; differentiable."""
+        seen = scaled.clamp(-1, 1)
+        return torch.stack([one.network(seen) for one in self.witnesses]).mean(dim=0)
+
     def to(self, device: str | torch.device) -> Critic:
         """The same critic on another device."""
         moved = [
@@ -116,7 +124,7 @@ class Critic:
         ]
         return Critic(self.labels, tuple(moved), self.real_flux, self.real_reading)
 
-    def weakest_reading(self, label: str, flux: float, share: float) -> float | None:
+    def weakest_reading(self, label: str, flux: float, share: float = WEAKEST_SHARE) -> float | None:
         """What real frames of a label of `flux` or more read at least, but for a share of them.
 
         Returns

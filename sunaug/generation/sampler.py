@@ -31,9 +31,6 @@ GROUP = 8
 """Samples in one forward pass, always: a matrix product may round differently with the number of its rows, so that a
 fixed group is what makes the bits of a sample independent of how many are made."""
 
-WEAKEST_SHARE = 0.05
-"""A rare sample has to read at least as strong as all but this share of real frames of its class do."""
-
 HOPELESS_RATE, HOPELESS_AFTER = 0.01, 512
 """With a smaller share of accepted samples after so many drawn, the bundle is said to be unable."""
 
@@ -86,7 +83,7 @@ class Sampler:
         self.critic = bundle.critic.to(self.device) if request.rare and request.critic and bundle.critic else None
         self.weakest = None
         if self.critic is not None:
-            self.weakest = self.critic.weakest_reading(request.label_name, request.border, WEAKEST_SHARE)
+            self.weakest = self.critic.weakest_reading(request.label_name, request.border)
 
     def _numbers(self, sample: int, attempt: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """The condition's fluxes (k,) and the standard normal numbers (latent, then noise) of one attempt."""

@@ -1,8 +1,10 @@
 """Which direction in W makes a flare, and how far to go along it.
 
 The direction comes from the generator's own pictures. Hot emission is measured on them, and the bundle's critic, which
-has seen real frames only, reads their fluxes; both are regressed on the GANSpace components at a given condition. What
-merely brightens the whole disk is taken out of it.
+has seen real frames only, reads their fluxes; both are regressed on the GANSpace components at a given condition. A
+regression tells what happens around the mean; steps of three standard deviations leave it behind. So the direction is
+turned, within the span of the components, until what is read rises from step to step all the way. What merely brightens
+the whole disk is taken out of it throughout.
 
 How far to go is measured, too. The calibrated step is the one at which rare samples read as real rare frames do; the
 limit is the one up to which samples stay as near to real frames as they are unsteered.
@@ -32,6 +34,9 @@ KEPT_SHARE = 0.9
 """Share of the unsteered samples' acceptance that has to be left at the limit."""
 
 _RIDGE = 1e-2
+_TURNS, _TURN_LATENTS, _TURN_RATE = 150, 12, 0.05
+_FARTHEST = 3.0
+_MARGIN, _SOFTNESS = 0.3, 0.1
 _BATCH = 32
 _STEPS = torch.arange(0, 4.1, 0.5)
 _CALIBRATION_PICTURES = 192
@@ -63,6 +68,55 @@ def _residual(values: Tensor, terms: Tensor) -> Tensor:
 
 def _correlation(first: Tensor, second: Tensor) -> Tensor:
     return torch.corrcoef(torch.stack([first, second]))[0, 1].nan_to_num().reshape(1)
+
+
+def _turn(
+    bundle: Bundle, fit: Components, weights: Tensor, overall: Tensor, spreads: dict[str, float], seed: int
+) -> Tensor:
+    """Turn a direction until each step along it makes frames hotter, and the critic read more.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (k,)
+        Unit vector over the components, from the regression.
+    overall : Tensor, shape (k,)
+        Unit vector of mere overall brightness, which the direction stays orthogonal to.
+    spreads : dict of str to float
+        Spread between frames of what is seen, by name: the unit in which steps are to rise.
+
+    Returns
+    -------
+    Tensor, shape (k,)
+    """
+    critic = bundle.critic
+    assert critic is not None
+    channels, radius = bundle.info.channels, bundle.info.disk_radius
+    vectors = (fit.stddev[:, None] * fit.components).float()
+    noise = torch.randn(1, bundle.generator.noise_size, generator=torch.Generator().manual_seed(seed))
+    random = torch.Generator().manual_seed(seed)
+    turned = weights.float().clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([turned], _TURN_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _TURNS)
+    unit = overall.float()
+
+    def direction() -> Tensor:
+        free = turned - (turned @ unit) * unit
+        return free / free.norm().clamp_min(1e-12)
+
+    for w, _ in draw_latents(bundle, _TURNS * _TURN_LATENTS, seed + 2, batch=_TURN_LATENTS):
+        below = torch.rand(len(w), generator=random) * (2 * _FARTHEST - 1) - _FARTHEST
+        steps = torch.cat([below, below + 1])
+        shifted = w.clone().repeat(2, 1) + steps[:, None] * (direction() @ vectors)
+        images = bundle.generator.synthesize(shifted, noise.expand(len(shifted), -1))
+        seen = [hot_emission(images, channels, radius) / spreads["hot_emission"]]
+        seen += [column / spreads[name] for name, column in zip(critic.labels, critic.encoded(images).T, strict=True)]
+        low, high = torch.stack(seen).mean(dim=0).split(len(w))
+        loss = torch.nn.functional.softplus((_MARGIN - (high - low)) / _SOFTNESS).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return direction().detach().double()
 
 
 @dataclass(frozen=True)
@@ -131,11 +185,19 @@ def _calibrate(bundle: Bundle, flare: Tensor, seed: int) -> dict[str, Tensor]:
     target, curve = float(bundle.reference["hot_emission"][rows].mean()), found["flare_hot_curve"]
     limit = math.nan
     if bundle.critic is not None and label in bundle.critic.labels:
-        found["flare_reading_curve"] = torch.stack([one.read[label].median() for one in looks]).float()
+        border = parse_goes_class(RARE_CLASS)
+        column = bundle.critic.labels.index(label)
+        real = bundle.critic.real_reading[bundle.critic.real_flux[:, column] >= border, column]
+        weakest = bundle.critic.weakest_reading(label, border)
+        # The median of what is kept, since that is what is delivered.
+        kept_readings = [
+            one.read[label] if weakest is None else one.read[label][one.read[label] >= math.log10(weakest)]
+            for one in looks
+        ]
+        medians = [values.median() if len(values) else torch.tensor(-math.inf) for values in kept_readings]
+        found["flare_reading_curve"] = torch.stack(medians).float()
         distances = [one.distance for one in looks if one.distance is not None]
         found["flare_kept_curve"] = torch.stack([(distance <= 1).double().mean() for distance in distances]).float()
-        column = bundle.critic.labels.index(label)
-        real = bundle.critic.real_reading[bundle.critic.real_flux[:, column] >= parse_goes_class(RARE_CLASS), column]
         target, curve = float(np.log10(np.median(real))), found["flare_reading_curve"]
         kept = found["flare_kept_curve"]
         inside = torch.cumprod((kept >= KEPT_SHARE * kept[0]).int(), dim=0).bool()
@@ -180,6 +242,9 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
     unit = overall / overall.norm().clamp_min(1e-12)
     slopes = slopes - (slopes @ unit) * unit
     weights = slopes / slopes.norm().clamp_min(1e-12)
+    if bundle.critic is not None:
+        spreads = {name: max(float(one.std()), 1e-6) for name, one in {"hot_emission": looks.hot, **looks.read}.items()}
+        weights = _turn(bundle, fit, weights, unit, spreads, seed)
     along = coordinates @ weights
     flare = (weights * fit.stddev) @ fit.components
     found = {

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from sunaug.cube import open_cube
+from sunaug.synthetic_fits import read_provenance
 from tests.cli.commands import sunaug
 from tests.models import make_bundle
 
@@ -38,6 +39,10 @@ def test_options_come_from_the_environment(bundle, tmp_path, monkeypatch):
         (("--n", "2", "--bundle", "nowhere"), 2, "nowhere: no such bundle"),
         (("--n", "2", "--rare", "--min-class", "X99"), 1, "trained on no frame with forecast_flux of X99 or more"),
         (("--n", "2", "--min-class", "Q1"), 2, "'Q1' is not a GOES class"),
+        (("--n", "2", "--steer", "component=99:1"), 2, "has components 0 to 7"),
+        (("--n", "2", "--steer", "bright:1"), 2, "give flare:+1.5 or component=3:+2.5"),
+        (("--n", "2", "--format", "png"), 2, "choose zarr or fits"),
+        (("--n", "2", "--format", "fits", "--scheduler", "processes"), 2, "--scheduler writes cubes only"),
     ],
 )
 def test_bad_input_is_one_sentence(bundle, tmp_path, arguments, code, sentence):
@@ -55,3 +60,33 @@ def test_a_bundle_with_a_missing_file(bundle, tmp_path):
     assert done.returncode == 1
     assert "not a whole bundle, model.safetensors, reference.safetensors, README.md missing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_conditions_steering_and_fits(bundle, tmp_path):
+    (tmp_path / "c.csv").write_text("nowcast_flux,forecast_flux\nC1,M2\n1e-7,1e-6\n")
+    done = sunaug(
+        *("generate", "--bundle", bundle, "--condition-file", tmp_path / "c.csv", "--truncation", 0.8),
+        *("--steer", "flare:-1", "--steer", "component=2:+0.5", "--out", tmp_path / "f", "--format", "fits"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 SYNTHETIC frames from tiny" in done.stdout
+    said = read_provenance(tmp_path / "f" / "sample-0000000_aia171.fits")
+    assert said["steering"] == {"flare": -1.0, "component=2": 0.5}
+    assert said["forecast_flux"] == 2e-5
+    assert said["truncation"] == 0.8
+
+
+def test_a_bundle_without_a_critic_says_that_nothing_is_refused(bundle, tmp_path):
+    done = sunaug("generate", "--rare", "--n", 2, "--bundle", bundle, "--out", tmp_path / "r.zarr")
+    assert "tiny has no critic, so that no sample is refused; fit one with `sunaug directions" in done.stderr
+    done = sunaug("generate", "--rare", "--no-critic", "--n", 2, "--bundle", bundle, "--out", tmp_path / "s.zarr")
+    assert "no critic" not in done.stderr
+
+
+def test_a_scheduler_that_does_not_answer_leaves_nothing_that_is_in_the_way(bundle, tmp_path):
+    common = ("generate", "--n", 2, "--bundle", bundle, "--out", tmp_path / "r.zarr")
+    done = sunaug(*common, "--scheduler", "tcp://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "no Dask scheduler answers there" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sunaug(*common).returncode == 0
