@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from sunaug.latent.activity import disk_mask, hot_emission, mean_intensity
-from sunaug.latent.steering import fit_directions, pictures
-from tests.models import CHANNELS, SIZE, make_bundle
+from sunaug.latent.ganspace import Components
+from sunaug.latent.steering import _turn, fit_directions, pictures
+from tests.models import CHANNELS, SIZE, make_bundle, make_critic
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +48,32 @@ def test_flare_direction_heats_without_brightening_the_whole_disk(bundle):
 def test_directions_are_stored_with_the_bundle(bundle):
     assert bundle.directions["flare"].shape == (8,)
     assert bundle.info.network.size == SIZE
+
+
+class Spotted(torch.nn.Module):
+    """A spot on a disk, brighter with w[1], and with the square of w[0]: an honest axis, and one that only seems so."""
+
+    n_styles, noise_size = 6, 4
+
+    def synthesize(self, w, noise=None):
+        offset = torch.arange(SIZE) - (SIZE - 1) / 2
+        disk = (torch.hypot(offset[:, None], offset) <= 7).float() * 0.55 - 0.95
+        spot = torch.zeros(SIZE, SIZE)
+        spot[6:9, 6:9] = 1
+        bright = 0.4 + 0.1 * w[:, 1] + 0.1 * w[:, 0] + 0.12 * w[:, 0] ** 2
+        return (disk + bright[:, None, None] * spot)[:, None].expand(-1, 3, -1, -1)
+
+
+def test_the_direction_is_turned_to_where_every_step_reads_stronger(tmp_path):
+    bundle = make_bundle(tmp_path / "tiny")
+    bundle.critic = make_critic()
+    mapping = bundle.generator.mapping
+    bundle.generator = Spotted()
+    bundle.generator.mapping = mapping
+    axes = torch.eye(8, dtype=torch.float64)[:2]
+    fit = Components(axes, torch.ones(2, dtype=torch.float64), torch.ones(2) / 2, 0.0, torch.zeros(1, 8))
+    spreads = {"hot_emission": 0.2, "nowcast_flux": 0.5, "forecast_flux": 0.5}
+    start = torch.tensor([0.9, 0.436], dtype=torch.float64)
+    turned = _turn(bundle, fit, start, torch.zeros(2, dtype=torch.float64), spreads, seed=0)
+    assert turned.norm().item() == pytest.approx(1)
+    assert turned[1] > 0.9
