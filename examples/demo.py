@@ -29,7 +29,8 @@ def run(*command: str | Path) -> None:
 
 def steering_picture(path: Path) -> None:
     """Draw the same latents and conditions at growing steps along the flare direction."""
-    cubes = [sunaug.generate(n=SUNS, rare=True, seed=1, steer=steps) for steps in STEPS]
+    # The critic would put other latents in the place of those that it refuses at some steps.
+    cubes = [sunaug.generate(n=SUNS, rare=True, seed=1, steer=steps, critic=False) for steps in STEPS]
     panels = [
         (f"flare direction {steps:+.0f} sigma", cube["intensity"].values[sun])
         for sun in range(SUNS)

@@ -1,7 +1,7 @@
 import pytest
 
 from sunaug.bundle import load_bundle
-from tests.cli.commands import sunaug
+from tests.cli.commands import refused, sunaug
 from tests.models import make_bundle, make_cube
 
 
@@ -25,14 +25,14 @@ def test_directions_are_fitted_described_and_drawn(bundle, tmp_path):
     assert load_bundle(bundle).hash == fitted.hash
 
 
-def test_what_cannot_be_fitted_is_one_sentence(bundle, tmp_path):
+def test_what_cannot_be_fitted_is_one_sentence(bundle, tmp_path, capsys):
     plain = make_bundle(tmp_path / "plain", conditions=()).path
     cases = [
         ((plain,), 2, "an unconditional bundle has no flare direction"),
         ((bundle, "--cube", make_cube(tmp_path / "c.zarr")), 1, "its train frames are not those that"),
     ]
     for arguments, code, sentence in cases:
-        done = sunaug("directions", *arguments)
-        assert done.returncode == code
-        assert sentence in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        found = refused(capsys, "directions", *arguments)
+        assert found[0] == code
+        assert sentence in found[1]
+        assert len(found[1].splitlines()) == 1
