@@ -6,8 +6,9 @@ regression tells what happens around the mean; steps of three standard deviation
 turned, within the span of the components, until what is read rises from step to step all the way. What merely brightens
 the whole disk is taken out of it throughout.
 
-How far to go is measured, too. The calibrated step is the one at which rare samples read as real rare frames do; the
-limit is the one up to which samples stay as near to real frames as they are unsteered.
+How far to go is measured, too. The calibrated step is the one at which as many rare samples are read as rare as
+of real rare frames that the critic has not seen; the limit is the one up to which samples stay as near to real frames
+as they are unsteered.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def _crossing(curve: Tensor, target: float) -> float:
 def _calibrate(bundle: Bundle, flare: Tensor, seed: int) -> dict[str, Tensor]:
     """Rare samples along the flare direction: what they read like, how far from real frames they get."""
     label, rows = _rare(bundle)
-    curves = ("flare_hot_curve", "flare_reading_curve", "flare_kept_curve")
+    curves = ("flare_hot_curve", "flare_reading_curve", "flare_share_curve", "flare_kept_curve")
     found = {"steps": _STEPS, **{name: torch.full_like(_STEPS, torch.nan) for name in curves}}
     if not len(rows):
         return found | {"flare_calibration": torch.zeros(1), "flare_limit": torch.tensor([math.nan])}
@@ -189,16 +190,20 @@ def _calibrate(bundle: Bundle, flare: Tensor, seed: int) -> dict[str, Tensor]:
         column = bundle.critic.labels.index(label)
         real = bundle.critic.real_reading[bundle.critic.real_flux[:, column] >= border, column]
         weakest = bundle.critic.weakest_reading(label, border)
-        # The median of what is kept, since that is what is delivered.
+        # Of what is kept, since that is what is delivered.
         kept_readings = [
             one.read[label] if weakest is None else one.read[label][one.read[label] >= math.log10(weakest)]
             for one in looks
         ]
-        medians = [values.median() if len(values) else torch.tensor(-math.inf) for values in kept_readings]
-        found["flare_reading_curve"] = torch.stack(medians).float()
+        found["flare_reading_curve"] = torch.stack(
+            [values.median() if len(values) else torch.tensor(torch.nan) for values in kept_readings]
+        ).float()
+        found["flare_share_curve"] = torch.stack(
+            [(values >= math.log10(border)).double().sum() / max(len(values), 1) for values in kept_readings]
+        ).float()
         distances = [one.distance for one in looks if one.distance is not None]
         found["flare_kept_curve"] = torch.stack([(distance <= 1).double().mean() for distance in distances]).float()
-        target, curve = float(np.log10(np.median(real))), found["flare_reading_curve"]
+        target, curve = float((real >= border).mean()), found["flare_share_curve"]
         kept = found["flare_kept_curve"]
         inside = torch.cumprod((kept >= KEPT_SHARE * kept[0]).int(), dim=0).bool()
         limit = float(_STEPS[inside][-1])
@@ -226,8 +231,8 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
         coordinate along it at a given condition, and ``flare_correlation.forecast_flux`` and the like for what the
         critic reads; ``flare_calibration`` (1,), the steps of rare samples, and ``flare_limit`` (1,), those at which
         the critic still accepts nine tenths of what it accepts unsteered. ``steps`` and, at each of them,
-        ``flare_hot_curve``, ``flare_reading_curve`` (median log10 flux) and ``flare_kept_curve`` are what both were
-        found from.
+        ``flare_hot_curve``, ``flare_reading_curve`` (median log10 flux), ``flare_share_curve`` (share read as rare)
+        and ``flare_kept_curve`` are what both were found from.
     """
     fit, by_class = fit_components(bundle, seed)
     w, row = next(draw_latents(bundle, N_PICTURES, seed, batch=N_PICTURES))
