@@ -1,6 +1,6 @@
 """Samples per second into a synthetic cube, against the forward pass of NVIDIA's StyleGAN2-ADA-PyTorch alone.
 
-    SUNAUG_PEERS=/tmp/peers python -m benchmarks.generate_speed [--bundle sdo2012-128] [--samples 256] [--rounds 5]
+    SUNAUG_PEERS=/tmp/peers python -m benchmarks.generate_speed [--bundle sdo2012-128] [--samples 1024] [--rounds 3]
 
 Run from the root of the repository with nothing else running. Four things are measured in turns, in one process with
 the same threads, after one round that does not count:
@@ -75,8 +75,8 @@ def peer_generator(bundle: Bundle) -> torch.nn.Module:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bundle", default="sdo2012-128")
-    parser.add_argument("--samples", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=1_024)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="of torch; by default as many as there are cores")
     arguments = parser.parse_args()
     if arguments.threads:

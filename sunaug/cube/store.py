@@ -201,8 +201,11 @@ def create_cube(
             encoding[name] |= {
                 "chunks": (1, len(names), size, size),
                 "shards": (shard, len(names), size, size),
-                # Of rounded floats the last bits are all zero: sorted by place, they compress to nothing.
-                "compressors": zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+                # Of rounded floats the last bits are all zero: sorted by place, they compress to nothing. Synthetic
+                # ones are not rounded, and no level makes them much smaller.
+                "compressors": zarr.codecs.BloscCodec(
+                    cname="zstd", clevel=1 if frame_dim == "sample" else 3, shuffle="bitshuffle"
+                ),
             }
     if frame_dim == "time":
         times_per_chunk = max(len(axis), _TIMES_PER_CHUNK)

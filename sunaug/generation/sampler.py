@@ -8,6 +8,7 @@ sample i come from a counter-based generator (Philox) whose counter starts at (k
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,13 +108,22 @@ class Sampler:
             w = w[:, None] + self._shift
         return self.generator.synthesize(w, noise)
 
-    def _attempt(self, pairs: list[tuple[int, int]]) -> _Drawn:
-        """Make up to `GROUP` (sample, attempt) pairs in one pass."""
+    def _drawn(self, pairs: list[tuple[int, int]]) -> tuple[NDArray[np.float64], Tensor]:
+        """Fluxes and normal numbers of up to `GROUP` (sample, attempt) pairs."""
         numbers = [self._numbers(*pair) for pair in pairs]
         # A group that is not full is filled up with copies of its last sample, which are thrown away.
         filled = numbers + [numbers[-1]] * (GROUP - len(numbers))
-        fluxes = np.stack([flux for flux, _ in filled])
-        normal = torch.from_numpy(np.stack([normal for _, normal in filled]))
+        return np.stack([flux for flux, _ in filled]), torch.from_numpy(np.stack([normal for _, normal in filled]))
+
+    def _attempts(self, pairs: list[tuple[int, int]]) -> Iterator[tuple[list[tuple[int, int]], _Drawn]]:
+        """Make (sample, attempt) pairs, `GROUP` in a pass; numbers are drawn while the network works."""
+        groups = [pairs[first : first + GROUP] for first in range(0, len(pairs), GROUP)]
+        with ThreadPoolExecutor(1) as drawer:
+            for group, numbers in zip(groups, drawer.map(self._drawn, groups), strict=True):
+                yield group, self._made(group, *numbers)
+
+    def _made(self, pairs: list[tuple[int, int]], fluxes: NDArray[np.float64], normal: Tensor) -> _Drawn:
+        """Frames of one group."""
         with torch.inference_mode():
             scaled = self._images(fluxes, normal)
             reading = None if self.critic is None else self.critic.read(scaled)
@@ -167,11 +177,10 @@ class Sampler:
             pairs = [(slot, int(tried[slot]) + number) for slot in pending.tolist() for number in range(each)]
             tried[pending] += each
             settled = set()
-            for first in range(0, len(pairs), GROUP):
-                group = pairs[first : first + GROUP]
-                found = self._attempt([(start + slot, attempt) for slot, attempt in group])
+            for group, found in self._attempts([(start + slot, attempt) for slot, attempt in pairs]):
                 drawn += len(group)
-                for place, (slot, attempt) in enumerate(group):
+                for place, (number, attempt) in enumerate(group):
+                    slot = number - start
                     if slot in settled or not found.accepted[place]:
                         continue
                     settled.add(slot)
@@ -207,7 +216,7 @@ class Sampler:
         accepted : ndarray of bool, shape (n,)
         """
         pairs = [(number, 0) for number in range(start, stop)]
-        found = [self._attempt(pairs[first : first + GROUP]) for first in range(0, len(pairs), GROUP)]
+        found = [made for _, made in self._attempts(pairs)]
         readings = [one.reading for one in found if one.reading is not None]
         joined = None
         if readings:
@@ -277,4 +286,5 @@ def regenerate(cube: xr.Dataset, sample: int, bundle: Bundle) -> NDArray[np.floa
         truncation=cube.attrs["request"].get("truncation", 1.0),
         conditions=(tuple(float(row[name]) for name in bundle.info.network.labels),),
     )
-    return Sampler(bundle, request)._attempt([(int(row["draw"]), int(row["attempt"]))]).images[0]
+    _, made = next(Sampler(bundle, request)._attempts([(int(row["draw"]), int(row["attempt"]))]))
+    return made.images[0]
