@@ -25,7 +25,7 @@ from sunaug.errors import SunaugError
 from sunaug.fidelity.backbones import inception_backbone
 from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
-from sunaug.latent import fit_directions
+from sunaug.generation import fit_steering
 from sunaug.latent.activity import hot_emission
 from sunaug.training.checkpoint import checkpoint_paths
 from sunaug.training.frames import TrainingFrames, load_frames
@@ -271,5 +271,5 @@ def train_bundle(
         write_critic(path, critic)
     if info.network.labels:
         # A direction towards flares is fitted on what the network is conditioned on.
-        write_directions(path, fit_directions(load_bundle(path)))
+        write_directions(path, fit_steering(load_bundle(path)))
     return path

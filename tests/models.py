@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from sunaug.bundle import Bundle, BundleInfo, load_bundle, write_bundle, write_directions
 from sunaug.critic import Critic, fit_critic
 from sunaug.cube import FrameStatus, create_cube, write_frames
-from sunaug.latent import fit_directions
+from sunaug.generation import fit_steering
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import default_scaling
 from sunaug.training.frames import TrainingFrames
@@ -94,7 +94,7 @@ def make_bundle(path: Path, *, conditions: tuple[str, ...] = ("nowcast_flux", "f
     reference = {"fluxes": fluxes, "hot_emission": torch.linspace(-1, 1, 64)}
     write_bundle(path, info, generator, reference, "# tiny\n")
     if conditions:
-        write_directions(path, fit_directions(load_bundle(path)))
+        write_directions(path, fit_steering(load_bundle(path), pictures=16))
     return load_bundle(path)
 
 

@@ -21,7 +21,7 @@ def directions(
     from sunaug.bundle import load_bundle, write_directions
     from sunaug.cli.progress import progress
     from sunaug.errors import UsageError
-    from sunaug.latent import fit_directions
+    from sunaug.generation import fit_steering
 
     opened = load_bundle(bundle)
     if not opened.info.network.labels:
@@ -32,7 +32,7 @@ def directions(
         typer.echo(add_critic(opened, cube))
         opened = load_bundle(bundle)
     if fit:
-        write_directions(opened.path, fit_directions(opened, seed))
+        write_directions(opened.path, fit_steering(opened, seed))
         opened = load_bundle(bundle)
     elif not opened.directions:
         raise UsageError(f"{bundle}: has no directions yet; leave --no-fit out.")

@@ -111,6 +111,16 @@ class Critic:
         flux = 10 ** (torch.cat(fluxes).double().cpu().numpy() - 6)
         return Reading(flux, torch.cat(distances).double().cpu().numpy())
 
+    def read_apart(self, scaled: Tensor) -> NDArray[np.float64]:
+        """What each network reads on its own, as `real_reading` was read: shape (witnesses, n, n_labels), W m-2."""
+        with torch.inference_mode():
+            parts = [
+                torch.stack([one.network(part.clamp(-1, 1)) for one in self.witnesses])
+                for part in scaled.to(self.witnesses[0].bank.device).split(_BATCH)
+            ]
+        apart: NDArray[np.float64] = 10 ** (torch.cat(parts, dim=1).double().cpu().numpy() - 6)
+        return apart
+
     def encoded(self, scaled: Tensor) -> Tensor:
         """Encoded log fluxes (n, n_labels) of scaled frames, as `read` gives them as fluxes; differentiable."""
         seen = scaled.clamp(-1, 1)

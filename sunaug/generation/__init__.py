@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import sunaug
 from sunaug.bundle import BUNDLED, Bundle, load_bundle
 from sunaug.errors import UsageError
+from sunaug.generation.calibration import calibrate, fit_steering
 from sunaug.generation.conditions import Support, support, tail_rows
 from sunaug.generation.request import Request, parse_steer, read_conditions
 from sunaug.generation.sampler import Sampler, regenerate
@@ -23,6 +24,8 @@ __all__ = [
     "Request",
     "Sampler",
     "Support",
+    "calibrate",
+    "fit_steering",
     "generate",
     "generate_cube",
     "generate_fits",

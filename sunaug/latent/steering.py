@@ -6,14 +6,11 @@ regression tells what happens around the mean; steps of three standard deviation
 turned, within the span of the components, until what is read rises from step to step all the way. What merely brightens
 the whole disk is taken out of it throughout.
 
-How far to go is measured, too. The calibrated step is the one at which as many rare samples are read as rare as
-of real rare frames that the critic has not seen; the limit is the one up to which samples stay as near to real frames
-as they are unsteered.
+How far to go is measured with what is delivered: see `sunaug.generation.calibration`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +18,6 @@ import torch
 from torch import Tensor
 
 from sunaug.bundle import Bundle
-from sunaug.critic import Reading
-from sunaug.flares import parse_goes_class
 from sunaug.latent.activity import hot_emission, mean_intensity
 from sunaug.latent.ganspace import N_COMPONENTS, Components, condition_terms, draw_latents, fit_components
 
@@ -30,19 +25,12 @@ __all__ = ["FLARE", "fit_directions", "pictures"]
 
 FLARE = "flare"
 N_PICTURES = 2_048
-RARE_CLASS = "M1.0"
-KEPT_SHARE = 0.9
-"""Share of the unsteered samples' acceptance that has to be left at the limit."""
 
 _RIDGE = 1e-2
 _TURNS, _TURN_LATENTS, _TURN_RATE = 150, 12, 0.05
 _FARTHEST = 3.0
 _MARGIN, _SOFTNESS = 0.3, 0.1
 _BATCH = 32
-_STEPS = torch.arange(0, 4.1, 0.5)
-_CALIBRATION_PICTURES = 192
-_MOST = 3.0
-"""Calibrated steps never go further: W is about normal, and beyond 3 standard deviations the network saw nothing."""
 
 
 def pictures(bundle: Bundle, w: Tensor, seed: int = 0) -> Tensor:
@@ -111,7 +99,8 @@ def _turn(
         images = bundle.generator.synthesize(shifted, noise.expand(len(shifted), -1))
         seen = [hot_emission(images, channels, radius) / spreads["hot_emission"]]
         seen += [column / spreads[name] for name, column in zip(critic.labels, critic.encoded(images).T, strict=True)]
-        low, high = torch.stack(seen).mean(dim=0).split(len(w))
+        low, high = torch.stack(seen).split(len(w), dim=1)
+        # Of each thing that is seen on its own: a large rise of one does not make up for another's fall.
         loss = torch.nn.functional.softplus((_MARGIN - (high - low)) / _SOFTNESS).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -127,7 +116,6 @@ class _Looks:
     hot: Tensor
     brightness: Tensor
     read: dict[str, Tensor]
-    distance: Tensor | None
 
 
 def _look(bundle: Bundle, w: Tensor, seed: int) -> _Looks:
@@ -138,77 +126,12 @@ def _look(bundle: Bundle, w: Tensor, seed: int) -> _Looks:
         hot.append(hot_emission(images, channels, radius))
         brightness.append(mean_intensity(images, channels, radius))
         if bundle.critic is not None:
-            readings.append(bundle.critic.read(images))
+            readings.append(bundle.critic.read(images).flux)
     read: dict[str, Tensor] = {}
-    distance = None
     if bundle.critic is not None:
-        reading = Reading(
-            np.concatenate([one.flux for one in readings]), np.concatenate([one.distance for one in readings])
-        )
-        read = {
-            name: torch.from_numpy(np.log10(reading.flux[:, column]))
-            for column, name in enumerate(bundle.critic.labels)
-        }
-        distance = torch.from_numpy(reading.distance)
-    return _Looks(torch.cat(hot), torch.cat(brightness), read, distance)
-
-
-def _rare(bundle: Bundle) -> tuple[str, Tensor]:
-    """Label that rare is defined by, and the rows of the training frames that are."""
-    labels = bundle.info.network.labels
-    label = "forecast_flux" if "forecast_flux" in labels else labels[0]
-    column = bundle.reference["fluxes"][:, labels.index(label)]
-    return label, torch.nonzero(column >= parse_goes_class(RARE_CLASS) * (1 - 1e-9))[:, 0]
-
-
-def _crossing(curve: Tensor, target: float) -> float:
-    """First step at which a curve over `_STEPS` reaches `target`, between the steps; the last one if it never does."""
-    above = torch.nonzero(curve >= target)[:, 0]
-    if not len(above):
-        return float(_STEPS[-1])
-    if above[0] == 0:
-        return 0.0
-    low, high = above[0] - 1, above[0]
-    share = (target - curve[low]) / (curve[high] - curve[low])
-    return float(_STEPS[low] + share * (_STEPS[high] - _STEPS[low]))
-
-
-def _calibrate(bundle: Bundle, flare: Tensor, seed: int) -> dict[str, Tensor]:
-    """Rare samples along the flare direction: what they read like, how far from real frames they get."""
-    label, rows = _rare(bundle)
-    curves = ("flare_hot_curve", "flare_reading_curve", "flare_share_curve", "flare_kept_curve")
-    found = {"steps": _STEPS, **{name: torch.full_like(_STEPS, torch.nan) for name in curves}}
-    if not len(rows):
-        return found | {"flare_calibration": torch.zeros(1), "flare_limit": torch.tensor([math.nan])}
-    w = next(draw_latents(bundle, _CALIBRATION_PICTURES, seed + 1, rows, batch=_CALIBRATION_PICTURES))[0]
-    looks = [_look(bundle, w + step * flare, seed) for step in _STEPS]
-    found["flare_hot_curve"] = torch.stack([one.hot.mean() for one in looks])
-    target, curve = float(bundle.reference["hot_emission"][rows].mean()), found["flare_hot_curve"]
-    limit = math.nan
-    if bundle.critic is not None and label in bundle.critic.labels:
-        border = parse_goes_class(RARE_CLASS)
-        column = bundle.critic.labels.index(label)
-        real = bundle.critic.real_reading[bundle.critic.real_flux[:, column] >= border, column]
-        weakest = bundle.critic.weakest_reading(label, border)
-        # Of what is kept, since that is what is delivered.
-        kept_readings = [
-            one.read[label] if weakest is None else one.read[label][one.read[label] >= math.log10(weakest)]
-            for one in looks
-        ]
-        found["flare_reading_curve"] = torch.stack(
-            [values.median() if len(values) else torch.tensor(torch.nan) for values in kept_readings]
-        ).float()
-        found["flare_share_curve"] = torch.stack(
-            [(values >= math.log10(border)).double().sum() / max(len(values), 1) for values in kept_readings]
-        ).float()
-        distances = [one.distance for one in looks if one.distance is not None]
-        found["flare_kept_curve"] = torch.stack([(distance <= 1).double().mean() for distance in distances]).float()
-        target, curve = float((real >= border).mean()), found["flare_share_curve"]
-        kept = found["flare_kept_curve"]
-        inside = torch.cumprod((kept >= KEPT_SHARE * kept[0]).int(), dim=0).bool()
-        limit = float(_STEPS[inside][-1])
-    steps = min(_crossing(curve, target), _MOST, limit if math.isfinite(limit) else _MOST)
-    return found | {"flare_calibration": torch.tensor([steps]), "flare_limit": torch.tensor([limit])}
+        flux = torch.from_numpy(np.log10(np.concatenate(readings)))
+        read = {name: flux[:, column] for column, name in enumerate(bundle.critic.labels)}
+    return _Looks(torch.cat(hot), torch.cat(brightness), read)
 
 
 def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
@@ -229,10 +152,7 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
 
         ``flare`` (w_dim,), a step of one standard deviation; ``flare_correlation`` (1,), between hot emission and the
         coordinate along it at a given condition, and ``flare_correlation.forecast_flux`` and the like for what the
-        critic reads; ``flare_calibration`` (1,), the steps of rare samples, and ``flare_limit`` (1,), those at which
-        the critic still accepts nine tenths of what it accepts unsteered. ``steps`` and, at each of them,
-        ``flare_hot_curve``, ``flare_reading_curve`` (median log10 flux), ``flare_share_curve`` (share read as rare)
-        and ``flare_kept_curve`` are what both were found from.
+        critic reads.
     """
     fit, by_class = fit_components(bundle, seed)
     w, row = next(draw_latents(bundle, N_PICTURES, seed, batch=N_PICTURES))
@@ -258,7 +178,6 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
         FLARE: flare,
         "flare_correlation": _correlation(along, seen["hot_emission"]),
         **{f"flare_correlation.{name}": _correlation(along, seen[name]) for name in looks.read},
-        **_calibrate(bundle, flare.float(), seed),
     }
     for letter, one in by_class.items():
         found |= {f"{name}.{letter}": value for name, value in _stored(one).items()}

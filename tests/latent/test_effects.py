@@ -75,14 +75,13 @@ def test_the_atlas_is_a_page_with_pictures_and_numbers(tmp_path):
 
 def test_a_critic_has_its_say_in_the_flare_direction(tmp_path):
     from sunaug.bundle import write_critic
-    from sunaug.latent import fit_directions
+    from sunaug.generation import fit_steering
     from tests.models import make_critic
 
     path = make_bundle(tmp_path / "tiny").path
     write_critic(path, make_critic())
-    directions = fit_directions(load_bundle(path))
+    directions = fit_steering(load_bundle(path), pictures=16)
     assert {"flare_correlation.nowcast_flux", "flare_correlation.forecast_flux"} <= directions.keys()
-    assert torch.isfinite(directions["flare_reading_curve"]).all()
-    assert directions["flare_calibration"] <= directions["flare_limit"]
+    assert torch.isfinite(directions["flare_kept_curve"]).all()
     write_directions(path, directions)
     assert "components.M" in load_bundle(path).directions
