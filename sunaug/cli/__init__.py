@@ -14,7 +14,7 @@ import typer
 from sunaug import __version__
 from sunaug.errors import SunaugError
 
-COMMANDS = ("fetch", "ingest", "inspect", "train", "directions", "generate", "evaluate")
+COMMANDS = ("fetch", "ingest", "inspect", "train", "directions", "generate", "evaluate", "judge")
 
 app = typer.Typer(
     name="sunaug",
