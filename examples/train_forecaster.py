@@ -114,7 +114,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"validation, real: {counts(validation.class_counts())}")
     arms: dict[str, SolarDataset | MixedSolarDataset] = {"real only": real}
     if arguments.synthetic:
-        synthetic = SyntheticSolarDataset(arguments.synthetic, threshold=arguments.threshold, cache=True)
+        synthetic = SyntheticSolarDataset(
+            arguments.synthetic, threshold=arguments.threshold, cache=True, allow_ungated=arguments.allow_ungated
+        )
         mixed = MixedSolarDataset(real, synthetic, arguments.ratio, seed=arguments.seed)
         print(f"training, SYNTHETIC: {counts(mixed.class_counts()['synthetic'])}")
         arms["real + synthetic"] = mixed
@@ -138,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cube", required=True, help="observed cube with forecast labels (sunaug ingest)")
     parser.add_argument("--synthetic", help="synthetic cube (sunaug generate); without it only real frames are used")
+    parser.add_argument("--allow-ungated", action="store_true", help="take a cube that has not passed the gate")
     parser.add_argument("--ratio", type=float, default=0.5, help="synthetic frames per real one (default: 0.5)")
     parser.add_argument("--threshold", default="M1.0", help="GOES class of a positive label (default: M1.0)")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the real frames (default: 3)")

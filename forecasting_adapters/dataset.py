@@ -27,6 +27,7 @@ from torch.utils.data import Dataset, WeightedRandomSampler
 from forecasting_adapters.leakage import LeakageError, TimeRange, check_leakage
 from sunaug.cube import FrameStatus, open_cube, select_split, shard_ranges
 from sunaug.errors import SunaugError, UsageError
+from sunaug.fidelity.verdict import refuse_ungated
 from sunaug.flares import parse_goes_class
 from sunaug.lexicon import channel_names
 from sunaug.scaling import IntensityScaling, default_scaling
@@ -259,6 +260,8 @@ class SyntheticSolarDataset(_CubeFrames):
         A synthetic cube.
     label, threshold, scaling, channels, transform, cache
         As for `SolarDataset`; to be mixed with real frames they must be the same.
+    allow_ungated : bool
+        Take a cube that the fidelity gate has refused or not judged.
 
     Attributes
     ----------
@@ -277,6 +280,8 @@ class SyntheticSolarDataset(_CubeFrames):
         not fit into memory.
     SunaugError
         If no sample is complete.
+    GateRefused
+        If the gate has not passed the cube, unless `allow_ungated`.
     """
 
     def __init__(
@@ -289,10 +294,12 @@ class SyntheticSolarDataset(_CubeFrames):
         transform: Transform | None = None,
         *,
         cache: bool = False,
+        allow_ungated: bool = False,
     ) -> None:
         opened = source if isinstance(source, xr.Dataset) else _open_synthetic(source)
         if "sample" not in opened.dims:
             raise UsageError(f"{_where(opened)}: is an observed cube; open it with SolarDataset.")
+        refuse_ungated(opened.attrs, _where(opened), allow=allow_ungated)
         super().__init__(
             source,
             split=None,

@@ -23,6 +23,7 @@ from sunaug.critic import Critic, fit_critic
 from sunaug.cube import open_cube
 from sunaug.errors import SunaugError
 from sunaug.fidelity.backbones import inception_backbone
+from sunaug.fidelity.fitting import add_reference
 from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
 from sunaug.generation import fit_steering
@@ -158,6 +159,10 @@ def add_critic(bundle: Bundle, cube: str | Path) -> str:
     return f"critic of {bundle.info.name}: reads real frames that it has not seen for {said}"
 
 
+def _silent(text: str) -> None:
+    """Where nobody listens."""
+
+
 def train_bundle(
     cube: str | Path,
     out: str | Path,
@@ -272,4 +277,7 @@ def train_bundle(
     if info.network.labels:
         # A direction towards flares is fitted on what the network is conditioned on.
         write_directions(path, fit_steering(load_bundle(path)))
+    speak = say or _silent
+    if not add_reference(load_bundle(path), opened, speak):
+        speak("too few train or validation frames with known labels for a gate: samples of this bundle stay unjudged.")
     return path

@@ -5,6 +5,7 @@
 ``bundle.json``            architecture, channels, scaling, labels, recipe, the exact time ranges trained on, metrics
 ``directions.safetensors`` GANSpace components and the flare direction (absent until they have been fitted)
 ``critic.safetensors``     what reads fluxes off frames, see `sunaug.critic` (absent where there was too little to fit)
+``fidelity.safetensors``   the real frames that samples are judged by, see `sunaug.fidelity.stored` (absent likewise)
 ``reference.safetensors``  fluxes, times and hot emission of the training frames, which conditions are drawn from
 ``README.md``              the model card
 ========================== ============================================================================================
@@ -259,7 +260,7 @@ def write_bundle(
     save_file(dict(reference), partial / "reference.safetensors")
     (partial / "bundle.json").write_text(info.model_dump_json(indent=2) + "\n")
     (partial / "README.md").write_text(card)
-    _readable(partial)
+    readable(partial)
     if path.exists():
         shutil.rmtree(path)
     partial.replace(path)
@@ -280,7 +281,7 @@ def write_critic(path: Path, critic: Critic) -> None:
     partial = path / "critic.partial"
     save_file(tensors, partial, metadata=text)
     partial.replace(path / "critic.safetensors")
-    _readable(path)
+    readable(path)
 
 
 def write_reference(path: Path, reference: Mapping[str, Tensor]) -> None:
@@ -288,7 +289,7 @@ def write_reference(path: Path, reference: Mapping[str, Tensor]) -> None:
     partial = path / "reference.partial"
     save_file({name: value.contiguous() for name, value in reference.items()}, partial)
     partial.replace(path / "reference.safetensors")
-    _readable(path)
+    readable(path)
 
 
 def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:
@@ -296,10 +297,10 @@ def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:
     partial = path / "directions.partial"
     save_file({name: value.to(torch.float32).contiguous() for name, value in directions.items()}, partial)
     partial.replace(path / "directions.safetensors")
-    _readable(path)
+    readable(path)
 
 
-def _readable(path: Path) -> None:
+def readable(path: Path) -> None:
     """Let others read a bundle's files, as the umask allows: safetensors makes them for their owner alone."""
     mask = os.umask(0)
     os.umask(mask)

@@ -139,7 +139,7 @@ class SyntheticSample:
     rare: bool = False
     min_class: str | None = None
     label: str | None = None
-    gate: str = "not checked"
+    gate: str = "unjudged"
     sunaug_version: str = sunaug.__version__
 
     def __post_init__(self) -> None:

@@ -9,6 +9,12 @@ from tests.hek import serve
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """What tests measure is kept for the session, and away from the user's cache."""
+    os.environ["SUNAUG_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real SDO data: $SUNAUG_DATA, else ../shared/data beside the checkout."""

@@ -11,7 +11,7 @@ def directions(
     bundle: str = typer.Argument(..., help="Folder of the bundle, or the name of one that comes with sunaug."),
     out: Path | None = typer.Option(None, help="Folder for pictures and a table of what each direction changes."),
     cube: Path | None = typer.Option(
-        None, help="Cube the bundle was trained on: fits its critic first, for bundles that have none."
+        None, help="Cube the bundle was trained on: fits its critic and what its samples are judged by first."
     ),
     components: int = typer.Option(10, min=1, help="Leading components that --out describes."),
     seed: int = typer.Option(0, min=0, help="Seed of the latents."),
@@ -28,9 +28,13 @@ def directions(
         raise UsageError(f"{bundle}: an unconditional bundle has no flare direction; train one with conditions.")
     if cube is not None:
         from pipelines.train import add_critic
+        from sunaug.cube import open_cube
+        from sunaug.fidelity.fitting import add_reference
 
         typer.echo(add_critic(opened, cube))
         opened = load_bundle(bundle)
+        if add_reference(opened, open_cube(cube), typer.echo):
+            typer.echo(f"{opened.info.name}: has the real frames now that its samples are judged by.")
     if fit:
         write_directions(opened.path, fit_steering(opened, seed))
         opened = load_bundle(bundle)

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from sunaug.bundle import Bundle
+    from sunaug.fidelity.gate import Policy
     from sunaug.generation import Request
 
 
@@ -33,6 +34,8 @@ def generate(
     ),
     truncation: float = typer.Option(1.0, help="Below 1 nearer to the mean of the condition: safer and less varied."),
     critic: bool = typer.Option(True, "--critic/--no-critic", help="Keep only rare samples that the critic accepts."),
+    gate: bool = typer.Option(True, "--gate/--no-gate", help="Judge the cube; --no-gate marks it as ungated for ever."),
+    policy: str = typer.Option("default", help="Policy of the gate: a YAML file, or the name of one of sunaug's."),
     force: bool = typer.Option(False, "--force", help="Make a class of which the bundle has seen next to nothing."),
     format_: str = typer.Option("zarr", "--format", help="zarr: a synthetic cube; fits: a file per sample, channel."),
     batch_size: int = typer.Option(256, help="Samples made at a time; the result does not depend on it."),
@@ -45,8 +48,11 @@ def generate(
     """Make synthetic frames of the Sun and stream them into a cube."""
     from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
-    from sunaug.errors import UsageError
+    from sunaug.errors import GateRefused, UsageError
+    from sunaug.fidelity.gate import load_policy
     from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
+
+    asked = load_policy(policy)
 
     if format_ not in ("zarr", "fits"):
         raise UsageError(f"--format {format_}: choose zarr or fits.")
@@ -83,6 +89,41 @@ def generate(
     what = f"rare frames ({label} {min_class} or more)" if rare else "frames"
     accepted = _accepted(path) if rare and format_ == "zarr" and opened.critic and critic else ""
     typer.echo(f"{path}: {request.n:,} SYNTHETIC {what} from {opened.info.name}, seed {seed}{accepted}.")
+    if format_ == "zarr":
+        refusal = _judged(path, opened, asked, gate)
+        if refusal:
+            raise GateRefused(f"{path}: {refusal} The samples are kept, and adapters will not take them.")
+
+
+def _judged(path: Path, bundle: Bundle, policy: Policy, gate: bool) -> str | None:
+    """Send the cube through the gate and say what came out; the gate's sentence where it refuses."""
+    from sunaug.cli.progress import progress
+    from sunaug.cube import open_cube
+    from sunaug.fidelity.gating import gate_cube, mark_ungated
+    from sunaug.fidelity.verdict import PASSED
+
+    if not gate:
+        mark_ungated(path)
+        typer.echo("Ungated: nothing was checked, and adapters will not take it without being told to.")
+        return None
+    count = open_cube(path).sizes["sample"]
+    with progress("judging", count, "samples") as report:
+        found = gate_cube(path, bundle, policy, report=report)
+    if found is None:
+        typer.echo(
+            f"Unjudged: {bundle.info.name} has no real frames to be compared with; fit it with `sunaug directions "
+            f"{bundle.path} --cube CUBE`."
+        )
+        return None
+    if found.dropped.any():
+        reasons = ", ".join(f"{name} {number:,}" for name, number in found.why_dropped.items())
+        typer.echo(
+            f"{int(found.dropped.sum()):,} samples are like no real frame and are marked as rejected ({reasons})."
+        )
+    if found.verdict != PASSED:
+        return found.sentence
+    typer.echo(found.sentence)
+    return None
 
 
 def _warn(bundle: Bundle, request: Request) -> None:

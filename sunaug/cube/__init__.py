@@ -7,7 +7,7 @@ synthetic one with the same schema. `schema` says what is in it, `store` creates
 
 from sunaug.cube.schema import SCHEMA_VERSION, FrameStatus
 from sunaug.cube.splits import SPLIT_MONTHS, select_split
-from sunaug.cube.store import create_cube, open_cube, shard_ranges, write_frames
+from sunaug.cube.store import create_cube, open_cube, set_attributes, shard_ranges, write_frames
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -16,6 +16,7 @@ __all__ = [
     "create_cube",
     "open_cube",
     "select_split",
+    "set_attributes",
     "shard_ranges",
     "write_frames",
 ]

@@ -1,7 +1,6 @@
 """Evaluate a synthetic cube against real frames that its generator has not seen.
 
 Rare samples are flare-prone by construction, so like is compared with like: besides all frames of the validation
-Rare samples are flare-prone by construction, so like is compared with like: besides all frames of the validation
 months, the samples are held against the *matched* ones, whose forecast flux is in the samples' range, and class by
 class against real frames of the same forecast class. Beside every figure stands its floor, the same figure between real
 frames of the train months and of the validation months, at the same number of frames: a Fréchet distance falls with
@@ -11,9 +10,9 @@ that number, so none means anything without it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,21 +21,34 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, open_cube, select_split
 from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity import physics
-from sunaug.fidelity.backbones import Backbone, image_features, load_backbones
+from sunaug.fidelity.backbones import Backbone, load_backbones
+from sunaug.fidelity.cache import RowCache, default_cache
+from sunaug.fidelity.coverage import NEIGHBOURS, overlap
 from sunaug.fidelity.distribution import OVERLAPS, distances, mean_over_images
-from sunaug.fidelity.images import image_batches
+from sunaug.fidelity.fitting import fit_instruments, known_rows
+from sunaug.fidelity.frechet import FeatureStatistics, frechet_distance
+from sunaug.fidelity.gate import Assessment, Policy, assess, described, load_policy
+from sunaug.fidelity.instruments import CONTENT, TEXTURE, Instruments, measure_set
+from sunaug.fidelity.kernel import kernel_distance
+from sunaug.fidelity.measured import Measured
+from sunaug.fidelity.reference import Looked, Reference
+from sunaug.fidelity.stored import FILE, read_reference
 from sunaug.flares import class_letters, format_goes_class
 
-__all__ = ["REPORT_SCHEMA", "evaluate"]
+__all__ = ["REPORT_SCHEMA", "Evaluation", "evaluate", "run_evaluation"]
 
-REPORT_SCHEMA = 2
+REPORT_SCHEMA = 3
 CLASS_FRAMES = 20
 """Fewest frames on every side that a forecast class is measured with."""
 
-_BATCH = 64
+RESAMPLES = 20
+"""Draws of blocks of real frames that the interval of a floor is made of."""
+
+_BLOCK = np.timedelta64(10, "D")
 _WEAK_CLASSES = ("quiet", "A", "B")
 """Classes that are measured as one where there are too few frames of each."""
 
@@ -70,42 +82,20 @@ class _Frames:
     def forecast_flux(self) -> NDArray[np.float64]:
         return np.asarray(self.cube["forecast_flux"].values, np.float64)
 
-    def batches(self, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-        """Intensities (n, channel, y, x) of the frames with these numbers, a batch at a time."""
-        intensity = self.cube["intensity"]
-        for start in range(0, len(numbers), _BATCH):
-            yield intensity.isel({self.dim: numbers[start : start + _BATCH]}).values
 
-
-class _FeatureTable:
-    """Features of some frames of one cube, each made once however many comparisons use it."""
-
-    def __init__(self, frames: _Frames, wanted: Sequence[NDArray[np.int64]]) -> None:
-        self.frames = frames
-        self.numbers = np.unique(np.concatenate([np.empty(0, np.int64), *wanted]))
-        self.values: dict[str, dict[str, NDArray[np.float32]]] = {}
-
-    def fill(self, backbones: Sequence[Backbone], report: Callable[[int], None]) -> None:
-        self.values = image_features(image_batches(self.frames.cube, self.numbers), backbones, report=report)
-
-    def rows(self, label: str, image: str, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features (n, dims) of frames with these numbers, in the network of that label."""
-        return self.values[label][image][np.searchsorted(self.numbers, numbers)]
-
-    def times(self, numbers: NDArray[np.int64]) -> NDArray[np.datetime64] | None:
-        times = self.frames.times
-        return None if times is None else times[numbers]
-
-
-def evaluate(
+def run_evaluation(
     synthetic: str | Path | xr.Dataset,
     reference: str | Path | xr.Dataset,
     *,
     weights: str | Path | None = None,
     n: int | None = None,
     seed: int = 0,
+    policy: Policy | None = None,
+    bundle: Bundle | None = None,
+    cache: str | Path | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+    say: Callable[[str], None] = lambda text: None,
+) -> Evaluation:
     """Measure a synthetic cube against an observed one.
 
     Parameters
@@ -121,27 +111,37 @@ def evaluate(
         Most frames per side of a comparison of distributions. By default as many as the smallest side has.
     seed : int
         Of the random choice of frames.
+    policy : Policy, optional
+        Of the gate; the default one if left out.
+    bundle : Bundle, optional
+        The one that made the samples: its encoder and regressor are used in place of fitting them.
+    cache : str or pathlib.Path, optional
+        Folder that keeps what was measured; `sunaug.fidelity.cache.default_cache` if left out.
     progress : callable, optional
         See `Progress`; silent by default.
+    say : callable, optional
+        Told what takes minutes.
 
     Returns
     -------
-    dict
-        Goes into JSON as it is; NaN and infinities are None.
+    Evaluation
+        Its ``figures`` go into JSON as they are; NaN and infinities are None.
 
-        - ``schema``: 2;
+        - ``schema``: 3;
         - ``synthetic``, ``against``: paths; ``bundle_hash``: from the synthetic cube, or None; ``seed``;
-        - ``backbones``: by label (``FID-768``, ``FID-2048``, ``EffNet-Lite0``) what the network is. One that this
-          machine lacks is left out, with a note;
+        - ``backbones``: by label (``FID-768``, ``FID-2048``, ``EffNet-Lite0``, ``solar-texture``, ``solar-content``)
+          what the network is. One that this machine lacks is left out, with a note;
         - ``distribution``: by label, figures against ``all`` validation frames and the ``matched`` ones (None where
           that cannot be made), and in ``classes`` by forecast class (``C``; ``quiet+B`` where those were put together)
           for each with 20 frames on every side. Figures are ``n`` (frames per side) and by measure (``frechet``,
           ``kid``, ``precision``, ``recall``, ``density``, ``coverage``: see `sunaug.fidelity.distribution`)
           ``value``, ``floor`` (train against validation months) and ``ratio`` of the two; ``kid`` has ``stderr`` and
-          ``floor_stderr`` too, and no ratio where its floor is within two standard errors of zero. Frames that make
-          several images have the means, and each image's figures in ``images``;
+          ``floor_stderr`` too, and no ratio where its floor is within two standard errors of zero; ``frechet``, ``kid``
+          and ``coverage`` have a ``floor_interval`` (95 %, from draws of blocks of ten days of the train months).
+          Frames that make several images have the means, and each image's figures in ``images``;
         - ``physics``: by measure ``synthetic``, ``real``, ``distance``, ``floor``, ``unit``: see
-          `sunaug.fidelity.physics.compare`; ``physics_against``: ``matched`` or ``all``;
+          `sunaug.fidelity.physics`; ``physics_against``: ``matched`` or ``all``;
+        - ``gate``: see `sunaug.fidelity.gate.described`, with all checks;
         - ``conditions``: frames per class letter of the forecast flux (and ``quiet``, ``unknown``) of the
           ``synthetic``, ``validation`` and ``train`` sides, number of ``matched`` frames of the last two, and the
           ``minimum_forecast_flux`` (W m-2) that they are matched by;
@@ -164,11 +164,14 @@ def evaluate(
     validation = _Frames(select_split(real, "validation"), against)
     train = _Frames(select_split(real, "train"), against)
     backbones, notes = load_backbones(weights)
-    channels = [str(name) for name in real["channel"].values]
     sides = (opened, train, validation)
     smallest = min(side.count for side in sides)
     if smallest < 2:
         raise SunaugError(f"{opened.name} or {against}: a comparison needs 2 usable frames per side; give more frames.")
+
+    folder = default_cache() if cache is None else Path(cache)
+    instruments = _instruments(opened, real, bundle, backbones, folder, notes, say)
+    measured = _measure(sides, instruments, RowCache(folder), progress or _silent)
 
     everything = [np.arange(side.count) for side in sides]
     matched, minimum = _matched(sides, notes)
@@ -179,52 +182,49 @@ def evaluate(
         chosen["matched"] = _equal_subsets(matched, orders, n)
     chosen_classes = {name: _equal_subsets(numbers, orders, n) for name, numbers in classes.items()}
 
-    tables = [
-        _FeatureTable(side, [part[index] for part in (*chosen.values(), *chosen_classes.values())])
-        for index, side in enumerate(sides)
-    ]
-    labels = " and ".join(backbone.label for backbone in backbones)
-    with (progress or _silent)(f"{labels} features", sum(len(table.numbers) for table in tables)) as report:
-        done = 0
-        for table in tables:
-            table.fill(backbones, _after(report, done))
-            done += len(table.numbers)
-
+    origins = {backbone.label: backbone.origin for backbone in backbones}
+    dims = {backbone.label: backbone.dims for backbone in backbones}
+    if instruments.encoder is not None:
+        origins[TEXTURE] = "energy of fine structure at three scales, whitened on the train months"
+        origins[CONTENT] = "self-supervised encoder of solar frames, trained on the train months without labels"
+        dims[TEXTURE] = instruments.encoder.texture_dims
+        dims[CONTENT] = instruments.encoder.dims - dims[TEXTURE]
     distribution: dict[str, Any] = {}
-    for backbone in backbones:
-        figures = {name: _distribution(tables, subsets, backbone.label) for name, subsets in chosen.items()}
-        by_class = {name: _distribution(tables, part, backbone.label) for name, part in chosen_classes.items()}
-        distribution[backbone.label] = {
-            "all": figures["all"],
-            "matched": figures.get("matched"),
-            "classes": by_class,
-        }
-        few = {
-            name: one["n"]
-            for name, one in (figures | {f"class {name}": one for name, one in by_class.items()}).items()
-            if one["n"] < 2 * backbone.dims
-        }
-        if few:
-            counts = ", ".join(f"{name} {count:,}" for name, count in few.items())
-            notes.append(
-                f"{backbone.label}: N ({counts}) is below twice the {backbone.dims:,} dimensions, so the covariances "
-                "are badly known and the distance is biased upwards; compare it with the floor at the same N only."
-            )
+    with (progress or _silent)("distances", len(origins) * (len(chosen) + len(chosen_classes))) as report:
+        done = 0
+        for label in origins:
+            figures: dict[str, Any] = {}
+            for name, subsets in (*chosen.items(), *((f"class {one}", part) for one, part in chosen_classes.items())):
+                figures[name] = _distribution(measured, subsets, label, seed)
+                done += 1
+                report(done)
+            distribution[label] = {
+                "all": figures["all"],
+                "matched": figures.get("matched"),
+                "classes": {name: figures[f"class {name}"] for name in chosen_classes},
+            }
+            few = {name: one["n"] for name, one in figures.items() if one["n"] < 2 * dims[label]}
+            if few:
+                counts = ", ".join(f"{name} {count:,}" for name, count in few.items())
+                notes.append(
+                    f"{label}: N ({counts}) is below twice the {dims[label]:,} dimensions, so the covariances "
+                    "are badly known and the distance is biased upwards; compare it with the floor at the same N only."
+                )
 
-    physics_against = "matched" if matched is not None else "all"
-    measured = _physics(sides, matched or everything, channels, progress or _silent)
     training_ranges = opened.cube.attrs.get("training_ranges")
     notes += _leaks(training_ranges, validation.cube)
-    report_: dict[str, Any] = {
+    assessment, looked, fitted = _gate(sides, measured, instruments, policy or load_policy(), notes, seed)
+    details = {
         "schema": REPORT_SCHEMA,
         "synthetic": opened.name,
         "against": against,
         "bundle_hash": opened.cube.attrs.get("bundle_hash"),
         "seed": seed,
-        "backbones": {backbone.label: backbone.origin for backbone in backbones},
+        "backbones": origins,
         "distribution": distribution,
-        "physics": measured,
-        "physics_against": physics_against,
+        "physics": _physics(measured, matched or everything),
+        "physics_against": "matched" if matched is not None else "all",
+        "gate": None if assessment is None else described(assessment, everything=True),
         "conditions": {
             "synthetic": _class_counts(opened),
             "train": _class_counts(train),
@@ -235,7 +235,89 @@ def evaluate(
         "training_ranges": training_ranges,
         "notes": notes,
     }
-    return _plain(report_)
+    cubes = {"synthetic": opened.cube, "train": train.cube, "validation": validation.cube}
+    return Evaluation(_plain(details), assessment, looked, fitted, measured[0], cubes)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation has found.
+
+    Attributes
+    ----------
+    figures : dict
+        See `evaluate`.
+    assessment : Assessment or None
+        The gate's; None where the reference has no frame with a known forecast.
+    samples : Looked or None
+    reference : Reference or None
+    measured : Measured
+        Of the samples.
+    cubes : dict of str to xarray.Dataset
+        ``synthetic``, ``train`` and ``validation``: usable frames.
+    """
+
+    figures: dict[str, Any]
+    assessment: Assessment | None
+    samples: Looked | None = field(repr=False)
+    reference: Reference | None = field(repr=False)
+    measured: Measured = field(repr=False)
+    cubes: dict[str, xr.Dataset] = field(repr=False)
+
+
+def evaluate(synthetic: str | Path | xr.Dataset, reference: str | Path | xr.Dataset, **options: Any) -> dict[str, Any]:
+    """The figures of `run_evaluation`."""
+    return run_evaluation(synthetic, reference, **options).figures
+
+
+def _instruments(
+    opened: _Frames,
+    real: xr.Dataset,
+    bundle: Bundle | None,
+    backbones: Sequence[Backbone],
+    cache: Path,
+    notes: list[str],
+    say: Callable[[str], None],
+) -> Instruments:
+    """The bundle's encoder and regressor where it has them, those fitted on the reference's train months otherwise."""
+    stored = bundle.path / FILE if bundle is not None else None
+    if stored is not None and stored.is_file():
+        found = read_reference(stored).instruments
+        return Instruments.of(opened.cube, backbones, found.encoder, found.reader)
+    if not len(known_rows(select_split(real, "train"))):
+        notes.append("no train frame has known labels: there is no solar encoder, no regressor and no gate.")
+        return Instruments.of(opened.cube, backbones)
+    return fit_instruments(real, backbones, cache=cache, say=say)
+
+
+def _measure(
+    sides: tuple[_Frames, _Frames, _Frames], instruments: Instruments, cache: RowCache, progress: Progress
+) -> list[Measured]:
+    found: list[Measured] = []
+    with progress("measuring frames", sum(side.count for side in sides)) as report:
+        done = 0
+        for side in sides:
+            found.append(measure_set(side.cube, np.arange(side.count), instruments, cache, _after(report, done)))
+            done += side.count
+    return found
+
+
+def _gate(
+    sides: tuple[_Frames, _Frames, _Frames],
+    measured: list[Measured],
+    instruments: Instruments,
+    policy: Policy,
+    notes: list[str],
+    seed: int,
+) -> tuple[Assessment | None, Looked | None, Reference | None]:
+    rows = [known_rows(side.cube) for side in sides[1:]]
+    if not all(map(len, rows)):
+        notes.append("the gate needs real frames with a known forecast in the train and the validation months.")
+        return None, None, None
+    reference = Reference.of(measured[1].take(rows[0]), measured[2].take(rows[1]), instruments)
+    # An observed cube in the samples' place stands for samples: its frames are compared with those of all days.
+    looked = reference.look(replace(measured[0], times=None))
+    return assess(looked, reference, policy, seed=seed), looked, reference
 
 
 def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -316,22 +398,59 @@ def _equal_subsets(
     return [np.sort(order[np.isin(order, numbers)][:size]) for numbers, order in zip(selection, orders, strict=True)]
 
 
-def _distribution(tables: Sequence[_FeatureTable], subsets: Sequence[NDArray[np.int64]], label: str) -> dict[str, Any]:
-    """Figures and floors of one selection in one network: `tables` and `subsets` of samples, train, validation."""
+def _distribution(
+    measured: Sequence[Measured], subsets: Sequence[NDArray[np.int64]], label: str, seed: int
+) -> dict[str, Any]:
+    """Figures and floors of one selection in one network: `measured` and `subsets` of samples, train, validation."""
     values: dict[str, dict[str, float]] = {}
     floors: dict[str, dict[str, float]] = {}
-    when = [table.times(numbers) for table, numbers in zip(tables, subsets, strict=True)]
-    for image in tables[0].values[label]:
-        ours, train, validation = (
-            table.rows(label, image, numbers) for table, numbers in zip(tables, subsets, strict=True)
-        )
+    intervals: dict[str, dict[str, NDArray[np.float64]]] = {}
+    when = [None if one.times is None else one.times[rows] for one, rows in zip(measured, subsets, strict=True)]
+    for name in measured[0].features:
+        image = name.removeprefix(label).strip()
+        if name.split(" ")[0] != label:
+            continue
+        ours, train, validation = (one.features[name][rows] for one, rows in zip(measured, subsets, strict=True))
         values[image] = distances(ours, validation, synthetic_times=when[0], real_times=when[2])
         floors[image] = distances(train, validation, synthetic_times=when[1], real_times=when[2])
+        intervals[image] = _resampled(train, when[1], validation, when[2], seed)
     figures: dict[str, Any] = {"n": len(subsets[0])}
     figures |= _beside_floor(mean_over_images(values), mean_over_images(floors))
+    for measure in next(iter(intervals.values())):
+        draws = np.mean([one[measure] for one in intervals.values()], axis=0)
+        figures[measure]["floor_interval"] = [float(one) for one in np.quantile(draws, [0.025, 0.975])]
     if len(values) > 1:
         figures["images"] = {image: _beside_floor(values[image], floors[image]) for image in values}
     return figures
+
+
+def _resampled(
+    train: NDArray[np.floating],
+    train_times: NDArray[np.datetime64] | None,
+    validation: NDArray[np.floating],
+    validation_times: NDArray[np.datetime64] | None,
+    seed: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Fréchet and kernel distance, and coverage, of draws of blocks of ten days of the train frames."""
+    random = np.random.default_rng(seed)
+    assert train_times is not None
+    block = (train_times - train_times.min()) // _BLOCK
+    members = [np.flatnonzero(block == one) for one in np.unique(block)]
+    found: dict[str, list[float]] = {"frechet": [], "kid": [], "coverage": []}
+    real = FeatureStatistics.of(validation)
+    for _ in range(RESAMPLES):
+        rows = np.concatenate([members[one] for one in random.integers(len(members), size=2 * len(members))])
+        chosen = rows[: len(train)] if len(rows) >= len(train) else rows
+        if len(np.unique(chosen)) < 2:
+            continue
+        drawn = train[chosen]
+        found["frechet"].append(frechet_distance(FeatureStatistics.of(drawn), real))
+        found["kid"].append(kernel_distance(drawn, validation, subsets=0).value)
+        enough = min(len(drawn), len(validation)) > NEIGHBOURS
+        found["coverage"].append(
+            overlap(validation, drawn, real_times=validation_times).coverage if enough else float("nan")
+        )
+    return {name: np.asarray(values or [np.nan]) for name, values in found.items()}
 
 
 def _beside_floor(value: dict[str, float], floor: dict[str, float]) -> dict[str, dict[str, float | None]]:
@@ -349,29 +468,23 @@ def _beside_floor(value: dict[str, float], floor: dict[str, float]) -> dict[str,
 
 
 def _physics(
-    sides: tuple[_Frames, _Frames, _Frames],
-    selection: Sequence[NDArray[np.int64]],
-    channels: Sequence[str],
-    progress: Progress,
+    measured: Sequence[Measured], selection: Sequence[NDArray[np.int64]]
 ) -> dict[str, dict[str, float | str | None]]:
-    cube = sides[0].cube
-    geometry = physics.Geometry(cube.sizes["y"], float(cube.attrs["solar_radius_pixels"]))
-    measured = []
-    with progress("physical checks", sum(map(len, selection))) as report:
-        done = 0
-        for side, numbers in zip(sides, selection, strict=True):
-            measured.append(
-                physics.measure(
-                    side.batches(numbers),
-                    channels,
-                    cube.attrs["intensity_scale"],
-                    geometry,
-                    report=_after(report, done),
-                )
-            )
-            done += len(numbers)
-    ours, train, validation = measured
-    return physics.compare(ours, validation, train)
+    """Every physical measure of a selection of samples, train and validation frames, see `evaluate`."""
+    ours, train, validation = (physics.take(one.physics, rows) for one, rows in zip(measured, selection, strict=True))
+    found: dict[str, dict[str, float | str | None]] = {}
+    for name, column in validation.items():
+        apart = physics.distance(ours[name], column)
+        if not np.isfinite(apart):
+            continue
+        found[name] = {
+            "synthetic": physics.typical(ours[name]),
+            "real": physics.typical(column),
+            "distance": apart,
+            "floor": physics.distance(train[name], column),
+            "unit": column.unit,
+        }
+    return found
 
 
 def _class_names(frames: _Frames) -> NDArray[np.str_]:

@@ -29,6 +29,10 @@ SMALL_WEIGHTS = "fid_inception_2015_12_05_dims768_fp16.safetensors"
 _LAST_LAYER = {2048: "Mixed_7c", 768: "Mixed_6e"}
 _UNUSED_BELOW_2048 = ("Mixed_7a", "Mixed_7b", "Mixed_7c", "fc")
 
+# The largest maps of four images (22 MiB) stay in the allocator and mostly in the cache; those of more are memory that
+# the system hands out and clears anew for every layer.
+_TOGETHER_ON_CPU = 4
+
 
 class InceptionFeatures(nn.Module):
     """pytorch-fid's Inception up to one layer, its maps averaged over the image.
@@ -50,8 +54,8 @@ class InceptionFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (n, dims) of RGB images (n, 3, y, x) in [0, 1], which are resized to 299×299 pixels."""
-        vectors: Tensor = self.network(images)[0].mean(dim=(2, 3))
-        return vectors
+        groups = images.split(_TOGETHER_ON_CPU) if images.device.type == "cpu" else (images,)
+        return torch.cat([self.network(group)[0].mean(dim=(2, 3)) for group in groups])
 
 
 def _data_folders() -> list[Path]:
@@ -131,8 +135,8 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     return dict(state) if isinstance(state, Mapping) else {}
 
 
-def _unfolded_network(state: Mapping[str, torch.Tensor], dims: int, path: Path) -> nn.Module:
-    """Build pytorch-fid's own `InceptionV3` around `state`, without its download."""
+def _complete_state(state: Mapping[str, torch.Tensor], dims: int, path: Path) -> dict[str, torch.Tensor]:
+    """`state` with zeros for the layers behind the one that features are taken from: what the download would be."""
     inception: Any = _pytorch_fid()
     with torch.device("meta"):
         template = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None).state_dict()
@@ -147,6 +151,13 @@ def _unfolded_network(state: Mapping[str, torch.Tensor], dims: int, path: Path) 
                 f"{path}: not the weights of pytorch-fid's Inception (no fitting {name}); "
                 f"give {FULL_WEIGHTS} or the 768-d safetensors file."
             )
+    return complete
+
+
+def _unfolded_network(state: Mapping[str, torch.Tensor], dims: int, path: Path) -> nn.Module:
+    """Build pytorch-fid's own `InceptionV3` around `state`, without its download."""
+    inception: Any = _pytorch_fid()
+    complete = _complete_state(state, dims, path)
     download = inception.load_state_dict_from_url
     inception.load_state_dict_from_url = lambda *_, **__: complete
     try:

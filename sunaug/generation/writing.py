@@ -22,7 +22,6 @@ from sunaug.synthetic_fits import SyntheticSample, file_name, write_sample
 
 __all__ = ["attributes", "fill", "generate_cube", "generate_fits", "open_or_create", "pending_shards"]
 
-GATE = "not checked"
 _REQUEST_FILE = "request.json"
 _IDENTITY = ("bundle_hash", "request", "torch_version")
 
@@ -37,7 +36,7 @@ def attributes(sampler: Sampler) -> dict[str, Any]:
         "training_ranges": bundle.info.training_ranges,
         "request": sampler.request.described(sampler.steering),
         "torch_version": torch.__version__,
-        "gate": GATE,
+        "gate": {"verdict": "unjudged", "sentence": "Unjudged: the gate has not looked at it yet."},
     }
 
 
@@ -228,5 +227,5 @@ def _fits_sample(sampler: Sampler, row: dict[str, Any]) -> SyntheticSample:
         rare=request.rare,
         min_class=request.min_class if request.rare else None,
         label=request.label if request.rare else None,
-        gate=GATE,
+        gate="unjudged",
     )

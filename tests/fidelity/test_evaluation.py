@@ -8,6 +8,7 @@ from scipy import ndimage
 from sunaug.cube import open_cube, select_split
 from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity import evaluate as room
+from sunaug.fidelity import instruments
 from sunaug.fidelity.backbones import features
 from sunaug.fidelity.distribution import distances
 from sunaug.fidelity.evaluate import evaluate
@@ -46,7 +47,7 @@ def rare(make_cube, suns):
 def test_report_has_every_part(rare, observed):
     report = evaluate(rare, observed)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert report["schema"] == 2
+    assert report["schema"] == 3
     assert (report["synthetic"], report["against"]) == (str(rare), str(observed))
     assert report["bundle_hash"] == "abc"
     assert report["backbones"] == {"patches-16": "random filters 0", "patches-8": "random filters 0"}
@@ -63,6 +64,10 @@ def test_report_has_every_part(rare, observed):
             assert frechet["ratio"] == pytest.approx(frechet["value"] / frechet["floor"])
             assert figures["kid"]["stderr"] > 0
             assert 0 <= figures["coverage"]["value"] <= 1
+            low, high = frechet["floor_interval"]
+            assert 0 < low <= high
+    assert report["gate"]["verdict"] == "refused"
+    assert "sets of 1 frames at most can be compared" in report["gate"]["sentence"]
     assert report["notes"][0] == "a note of the networks"
     assert any(note.startswith("forecast class M has no figures of its own: 50 synthetic") for note in report["notes"])
     assert report["physics_against"] == "matched"
@@ -191,19 +196,21 @@ def test_figures_of_a_class_are_those_of_its_frames(make_cube, suns, patches):
     assert selections["classes"]["C"]["frechet"]["ratio"] > 3 * selections["classes"]["B"]["frechet"]["ratio"]
 
 
-def test_each_frame_goes_through_a_network_once(rare, observed, monkeypatch):
-    seen = []
-    whole = room.image_features
+def test_each_frame_goes_through_a_network_once(rare, observed, monkeypatch, tmp_path):
+    seen = {}
+    whole = instruments.features
 
-    def counted(batches, backbones, *, report):
+    def counted(batches, backbone):
         kept = list(batches)
-        seen.append((sum(len(one["aia171+aia131+aia94"]) for one in kept), len(backbones)))
-        return whole(kept, backbones, report=report)
+        seen[backbone.label] = seen.get(backbone.label, 0) + sum(map(len, kept))
+        return whole(kept, backbone)
 
-    monkeypatch.setattr(room, "image_features", counted)
-    evaluate(rare, observed)
-    # All 40 frames of each real side and 40 of the samples serve every selection.
-    assert seen == [(40, 2), (40, 2), (40, 2)]
+    monkeypatch.setattr(instruments, "features", counted)
+    first = evaluate(rare, observed, cache=tmp_path / "kept")
+    # 40 frames of each real side and 50 samples serve every selection.
+    assert seen == {"patches-16": 130, "patches-8": 130}
+    assert evaluate(rare, observed, cache=tmp_path / "kept") == first
+    assert seen == {"patches-16": 130, "patches-8": 130}
 
 
 def test_a_floor_at_zero_gives_no_ratio():

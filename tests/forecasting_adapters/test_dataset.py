@@ -45,7 +45,7 @@ def make_synthetic(path: Path, n: int = 20, size: int = SIZE, **attrs: object) -
         disk_radius=3.5,
         intensity_scale="browse",
         n_samples=n,
-        attrs={"training_ranges": TRAINED_ON, "bundle_hash": "abc"} | attrs,
+        attrs={"training_ranges": TRAINED_ON, "bundle_hash": "abc", "gate": {"verdict": "passed"}} | attrs,
     )
     frames = {
         "intensity": np.random.default_rng(2).uniform(0, 255, (n, 2, size, size)).astype(np.float32),

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.special import erfc
 
 from sunaug.errors import UsageError
-from sunaug.measures.limb import Geometry, fit_limb, off_limb_fall
+from sunaug.measures.limb import Geometry, fit_limb, limb_shape, off_limb_fall
 
 SIZE, RADIUS = 64, 28.0
 GEOMETRY = Geometry(SIZE, RADIUS)
@@ -35,3 +36,38 @@ def test_fall_of_an_exponential_corona():
 def test_too_small_frames_are_refused():
     with pytest.raises(UsageError, match="too small"):
         Geometry(8, 3.5)
+
+
+def soft_disk(softness, flattening=0.0, turn=0.0):
+    """A disk whose edge is a Gaussian's integral of `softness` pixels; an ellipse with its long axis at `turn`."""
+    axis = np.arange(SIZE) - (SIZE - 1) / 2
+    x, y = np.meshgrid(axis, axis)
+    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    distance = np.hypot(along * np.sqrt(1 - flattening), across / np.sqrt(1 - flattening))
+    return erfc((distance - RADIUS) / softness / np.sqrt(2))[None] / 2
+
+
+def test_limb_shape_agrees_with_the_fit(disks):
+    planes = disks(8, size=SIZE, radius=1.02 * RADIUS, offset=(1.5, -0.7)) / 255
+    radius, centre = fit_limb(planes, GEOMETRY)
+    shape = limb_shape(planes, GEOMETRY)
+    np.testing.assert_array_equal(shape.radius, radius)
+    np.testing.assert_array_equal(shape.centre, centre)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.6, 2.0])
+def test_flattening_of_an_ellipse(turn):
+    assert limb_shape(soft_disk(1.0), GEOMETRY).ellipticity[0] < 0.003
+    assert limb_shape(soft_disk(1.0, 0.04, turn), GEOMETRY).ellipticity[0] == pytest.approx(0.04, abs=0.004)
+
+
+@pytest.mark.parametrize("softness", [0.7, 1.0, 1.5])
+def test_width_of_a_soft_edge(softness):
+    # Smoothing by 1 pixel and bilinear sampling add to it in squares.
+    wanted = 2.355 * np.sqrt(softness**2 + 1 + 1 / 4)
+    assert limb_shape(soft_disk(softness), GEOMETRY).width[0] == pytest.approx(wanted, rel=0.1)
+
+
+def test_an_even_frame_has_a_shape_without_sense():
+    shape = limb_shape(np.ones((2, SIZE, SIZE)), GEOMETRY)
+    assert all(np.isfinite(values).all() for values in (shape.radius, shape.centre, shape.ellipticity, shape.width))

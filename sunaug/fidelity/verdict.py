@@ -1,0 +1,41 @@
+"""What the gate has said of a cube, as readers of the cube find it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sunaug.errors import GateRefused
+
+__all__ = ["PASSED", "REFUSED", "UNGATED", "UNJUDGED", "refuse_ungated", "verdict_of"]
+
+PASSED, REFUSED, UNGATED, UNJUDGED = "passed", "refused", "ungated", "unjudged"
+_SAID = {
+    REFUSED: "the fidelity gate has refused it",
+    UNGATED: "it was made with --no-gate",
+    UNJUDGED: "the fidelity gate has not judged it",
+}
+
+
+def verdict_of(attributes: Mapping[str, Any]) -> str:
+    """The verdict in a cube's attributes; ``unjudged`` where there is none."""
+    gate = attributes.get("gate")
+    found = str(gate.get("verdict", UNJUDGED)) if isinstance(gate, Mapping) else UNJUDGED
+    return found if found in (PASSED, REFUSED, UNGATED) else UNJUDGED
+
+
+def refuse_ungated(attributes: Mapping[str, Any], name: str, *, allow: bool) -> None:
+    """Refuse a synthetic cube that has not passed the gate.
+
+    Raises
+    ------
+    GateRefused
+        Unless `allow`.
+    """
+    verdict = verdict_of(attributes)
+    if verdict != PASSED and not allow:
+        sentence = str(attributes["gate"].get("sentence", "")).rstrip(".") if verdict == REFUSED else ""
+        raise GateRefused(
+            f"{name}: {_SAID[verdict]}{f' ({sentence})' if sentence else ''}; pass allow_ungated=True to use it all "
+            "the same."
+        )
