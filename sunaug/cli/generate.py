@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from sunaug.bundle import Bundle
-    from sunaug.fidelity.gate import Policy
+    from sunaug.fidelity.gate import Assessment, Policy
     from sunaug.generation import Request
 
 
@@ -48,8 +48,9 @@ def generate(
     """Make synthetic frames of the Sun and stream them into a cube."""
     from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
-    from sunaug.errors import GateRefused, UsageError
+    from sunaug.errors import UsageError
     from sunaug.fidelity.gate import load_policy
+    from sunaug.fidelity.verdict import UNGATED, UNJUDGED
     from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
 
     asked = load_policy(policy)
@@ -77,53 +78,73 @@ def generate(
     if rare:
         _warn(opened, request)
     options: dict[str, Any] = {"batch_size": batch_size, "device": device}
+    found = None
+    if format_ == "fits" and gate:
+        found = _foretold(opened, request, asked, device)
     with progress("generating", request.n, "samples") as report:
         if scheduler is not None:
             from pipelines.augment import generate_on
 
             path = generate_on(out, opened, request, scheduler=scheduler, workers=workers, report=report)
         elif format_ == "fits":
-            path = generate_fits(out, opened, request, **options | {"batch_size": min(batch_size, 64)}, report=report)
+            verdict = UNGATED if not gate else UNJUDGED if found is None else found.verdict
+            options |= {"batch_size": min(batch_size, 64), "gate": verdict}
+            path = generate_fits(out, opened, request, **options, report=report)
         else:
             path = generate_cube(out, opened, request, **options, report=report)
     what = f"rare frames ({label} {min_class} or more)" if rare else "frames"
     accepted = _accepted(path) if rare and format_ == "zarr" and opened.critic and critic else ""
     typer.echo(f"{path}: {request.n:,} SYNTHETIC {what} from {opened.info.name}, seed {seed}{accepted}.")
     if format_ == "zarr":
-        refusal = _judged(path, opened, asked, gate)
-        if refusal:
-            raise GateRefused(f"{path}: {refusal} The samples are kept, and adapters will not take them.")
+        found = _judged(path, opened, asked, gate)
+    _say_verdict(path, opened, found, gate)
 
 
-def _judged(path: Path, bundle: Bundle, policy: Policy, gate: bool) -> str | None:
-    """Send the cube through the gate and say what came out; the gate's sentence where it refuses."""
+def _foretold(bundle: Bundle, request: Request, policy: Policy, device: str) -> Assessment | None:
+    """What the gate says of the first samples of a request, before any is written."""
+    from dataclasses import replace
+
+    from sunaug.cli.progress import progress
+    from sunaug.fidelity.gating import gate_samples
+    from sunaug.generation import stream_request
+
+    looked_at = replace(request, n=min(request.n, policy.samples))
+    with progress("judging", looked_at.n, "samples") as report:
+        return gate_samples(stream_request(bundle, looked_at, device=device, report=report), bundle, policy)
+
+
+def _judged(path: Path, bundle: Bundle, policy: Policy, gate: bool) -> Assessment | None:
+    """Send a cube through the gate, or mark it as ungated."""
     from sunaug.cli.progress import progress
     from sunaug.cube import open_cube
     from sunaug.fidelity.gating import gate_cube, mark_ungated
-    from sunaug.fidelity.verdict import PASSED
 
     if not gate:
         mark_ungated(path)
-        typer.echo("Ungated: nothing was checked, and adapters will not take it without being told to.")
         return None
-    count = open_cube(path).sizes["sample"]
-    with progress("judging", count, "samples") as report:
-        found = gate_cube(path, bundle, policy, report=report)
+    with progress("judging", open_cube(path).sizes["sample"], "samples") as report:
+        return gate_cube(path, bundle, policy, report=report)
+
+
+def _say_verdict(path: Path, bundle: Bundle, found: Assessment | None, gate: bool) -> None:
+    from sunaug.errors import GateRefused
+    from sunaug.fidelity.verdict import PASSED
+
     if found is None:
-        typer.echo(
-            f"Unjudged: {bundle.info.name} has no real frames to be compared with; fit it with `sunaug directions "
-            f"{bundle.path} --cube CUBE`."
-        )
-        return None
+        if gate:
+            typer.echo(
+                f"Unjudged: {bundle.info.name} has no real frames to be compared with; fit it with `sunaug directions "
+                f"{bundle.path} --cube CUBE`."
+            )
+        else:
+            typer.echo("Ungated: nothing was checked, and adapters will not take it without being told to.")
+        return
     if found.dropped.any():
         reasons = ", ".join(f"{name} {number:,}" for name, number in found.why_dropped.items())
-        typer.echo(
-            f"{int(found.dropped.sum()):,} samples are like no real frame and are marked as rejected ({reasons})."
-        )
+        typer.echo(f"{int(found.dropped.sum()):,} samples are like no real frame and marked as rejected ({reasons}).")
     if found.verdict != PASSED:
-        return found.sentence
+        raise GateRefused(f"{path}: {found.sentence} The samples are kept, and adapters will not take them.")
     typer.echo(found.sentence)
-    return None
 
 
 def _warn(bundle: Bundle, request: Request) -> None:

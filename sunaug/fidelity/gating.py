@@ -1,12 +1,13 @@
-"""A generated cube before the gate: judged by the reference that its bundle carries, single samples rejected."""
+"""Generated samples before the gate: judged by the reference that their bundle carries, single ones rejected."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle
@@ -15,10 +16,10 @@ from sunaug.errors import SunaugError
 from sunaug.fidelity.gate import Assessment, Policy, assess, described, judge_samples
 from sunaug.fidelity.instruments import measure_set
 from sunaug.fidelity.measured import Measured, concatenate
-from sunaug.fidelity.stored import FILE, read_reference
+from sunaug.fidelity.stored import FILE, StoredReference, read_reference
 from sunaug.fidelity.verdict import UNGATED, UNJUDGED, verdict_of
 
-__all__ = ["gate_cube", "mark_ungated"]
+__all__ = ["gate_cube", "gate_samples", "mark_ungated"]
 
 _AT_ONCE = 512
 
@@ -75,32 +76,61 @@ def gate_cube(
         return None
     stored = read_reference(file)
     judged = np.random.default_rng(0).permutation(len(status))[: policy.samples]
-    in_set = np.zeros(len(status), bool)
-    in_set[judged] = True
-    dropped = np.zeros(len(status), bool)
-    kept: list[Measured] = []
-    why: dict[str, int] = {}
-    for start in range(0, len(status), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(status)))
-        measured = measure_set(cube, rows, stored.instruments, report=_after(report, start))
-        dropped[rows], reasons = judge_samples(stored.reference.look(measured), stored.reference)
-        why = {name: why.get(name, 0) + reasons.get(name, 0) for name in {**why, **reasons}}
-        if in_set[rows].any():
-            kept.append(measured.take(np.flatnonzero(in_set[rows])))
-    found = assess(
-        stored.reference.look(concatenate(kept)), stored.reference, policy, share_dropped=float(dropped.mean())
-    )
-    found = replace(found, dropped=dropped, why_dropped=why)
-    _store(path, cube.sizes["sample"], status, dropped & policy.drop)
+    pieces = (cube.isel(sample=slice(start, start + _AT_ONCE)) for start in range(0, len(status), _AT_ONCE))
+    found = _judge(pieces, stored, policy, np.isin(np.arange(len(status)), judged), report)
+    wanted = np.where(found.dropped & policy.drop, FrameStatus.REJECTED, FrameStatus.COMPLETE).astype(np.int8)
+    if (wanted != status).any():
+        write_frames(path, 0, {"frame_status": wanted})
     set_attributes(path, {"gate": described(found)})
     return found
 
 
+def gate_samples(batches: Iterable[xr.Dataset], bundle: Bundle, policy: Policy) -> Assessment | None:
+    """Judge samples that are in no cube, as `sunaug.stream` makes them.
+
+    Parameters
+    ----------
+    batches : iterable of xarray.Dataset
+        As many samples as are to be looked at.
+    bundle : Bundle
+    policy : Policy
+
+    Returns
+    -------
+    Assessment or None
+        None where the bundle has no reference.
+    """
+    file = bundle.path / FILE
+    return _judge(batches, read_reference(file), policy, None, None) if file.is_file() else None
+
+
+def _judge(
+    batches: Iterable[xr.Dataset],
+    stored: StoredReference,
+    policy: Policy,
+    in_set: NDArray[np.bool_] | None,
+    report: Callable[[int], None] | None,
+) -> Assessment:
+    """Look at samples one by one, and at those of `in_set` (all if None) as a set."""
+    dropped: list[NDArray[np.bool_]] = []
+    kept: list[Measured] = []
+    why: dict[str, int] = {}
+    done = 0
+    for batch in batches:
+        count = batch.sizes["sample"]
+        measured = measure_set(batch, np.arange(count), stored.instruments, report=_after(report, done))
+        out, reasons = judge_samples(stored.reference.look(measured), stored.reference)
+        dropped.append(out)
+        why = {name: why.get(name, 0) + reasons.get(name, 0) for name in {**why, **reasons}}
+        chosen = np.arange(count) if in_set is None else np.flatnonzero(in_set[done : done + count])
+        if len(chosen):
+            kept.append(measured.take(chosen))
+        done += count
+    every = np.concatenate(dropped)
+    looked = stored.reference.look(concatenate(kept))
+    found = assess(looked, stored.reference, policy, share_dropped=float(every.mean()))
+    return replace(found, dropped=every, why_dropped=why)
+
+
 def _after(report: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:
     return None if report is None else lambda done: report(before + done)
-
-
-def _store(path: str | Path, n: int, status: NDArray[np.int8], dropped: NDArray[np.bool_]) -> None:
-    wanted = np.where(dropped, FrameStatus.REJECTED, FrameStatus.COMPLETE).astype(np.int8)
-    if (wanted != status).any():
-        write_frames(path, 0, {"frame_status": wanted[:n]})

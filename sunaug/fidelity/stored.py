@@ -26,7 +26,7 @@ from sunaug.critic import Critic
 from sunaug.encoder import SolarEncoder
 from sunaug.errors import SunaugError
 from sunaug.fidelity.claims import Classifier
-from sunaug.fidelity.instruments import Instruments
+from sunaug.fidelity.instruments import CONTENT, TEXTURE, Instruments
 from sunaug.fidelity.measured import Measured, pack, unpack
 from sunaug.fidelity.memorisation import Nearest, PixelSpace
 from sunaug.fidelity.physics.energy import EnergyBudget, Relation
@@ -38,6 +38,7 @@ __all__ = ["FILE", "StoredReference", "read_reference", "write_reference"]
 FILE = "fidelity.safetensors"
 _VERSION = "1"
 _COMPONENTS = 64
+_KEPT = (TEXTURE, CONTENT)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ def _wide(layout: str) -> NDArray[np.bool_]:
     return np.concatenate([np.full(max(entry["width"], 1), entry["width"] > 0) for entry in json.loads(layout)])
 
 
+def _filled(values: NDArray[np.floating], middle: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Values (n, k) with what is missing at the mean of the others, which changes no mean."""
+    return np.where(np.isfinite(values), values, np.nan_to_num(middle)).astype(np.float64)
+
+
 def write_reference(path: Path, reference: Reference, instruments: Instruments) -> None:
     """Store a reference with its encoder and its regressor.
 
@@ -61,14 +67,20 @@ def write_reference(path: Path, reference: Reference, instruments: Instruments) 
     path : pathlib.Path
         File to write.
     reference : Reference
-        Measured with `instruments`; only the features that neighbours are looked for in are kept.
+        Measured with `instruments`; of the features, those of its encoder are kept.
     instruments : Instruments
     """
     tensors: dict[str, Tensor] = {}
     text: dict[str, str] = {"version": _VERSION, "near": reference.near}
     rows, layout = pack(reference.train.measured.physics)
     wide = _wide(layout)
-    middle, spread = rows[:, wide].mean(axis=0), rows[:, wide].std()
+    known = np.isfinite(rows[:, wide])
+    there = known.sum(axis=0)
+    middle = np.where(known, rows[:, wide], 0).sum(axis=0) / np.maximum(there, 1)
+    # A place that no frame has a value at stays without one.
+    middle = np.where(there > 0, middle, np.nan)
+    flat = _filled(rows[:, wide], middle)
+    spread = flat.std()
     if wide.any():
         # Each kind of curve counts the same, whatever its unit.
         starts = np.cumsum([0] + [entry["width"] for entry in json.loads(layout) if entry["width"]])
@@ -76,12 +88,12 @@ def write_reference(path: Path, reference: Reference, instruments: Instruments) 
             [
                 np.full(
                     stop - start,
-                    1 / max(float((rows[:, wide][:, start:stop]).std(axis=0).mean()), 1e-6 * spread + 1e-12),
+                    1 / max(float(flat[:, start:stop].std(axis=0).mean()), 1e-6 * spread + 1e-12),
                 )
                 for start, stop in pairwise(starts)
             ]
         )
-        centred = torch.from_numpy((rows[:, wide] - middle) * weight).float()
+        centred = torch.from_numpy((flat - np.nan_to_num(middle)) * weight).float()
         axes = torch.linalg.svd(centred, full_matrices=False)[2][:_COMPONENTS]
         tensors |= {
             "curves.mean": torch.from_numpy(middle).float(),
@@ -93,12 +105,12 @@ def write_reference(path: Path, reference: Reference, instruments: Instruments) 
         rows, _ = pack(side.measured.physics)
         tensors[f"{name}.numbers"] = torch.from_numpy(rows[:, ~wide]).float()
         if wide.any():
-            coordinates = torch.from_numpy((rows[:, wide] - middle) * weight).float() @ axes.float().T
-            tensors[f"{name}.curves"] = coordinates
+            left = (_filled(rows[:, wide], middle) - np.nan_to_num(middle)) * weight
+            tensors[f"{name}.curves"] = (torch.from_numpy(left).float() @ axes.half().float().T).half()
         measured = side.measured
         assert measured.times is not None
         tensors |= {
-            f"{name}.features": torch.from_numpy(measured.features[reference.near]),
+            **{f"{name}.features.{key}": torch.from_numpy(measured.features[key]).half() for key in _KEPT},
             f"{name}.pixels": torch.from_numpy(measured.thumbnails).half(),
             f"{name}.times": torch.from_numpy(measured.times.astype("datetime64[ns]").astype(np.int64)),
             **{f"{name}.flux.{key}": torch.from_numpy(values) for key, values in measured.fluxes.items()},
@@ -184,11 +196,11 @@ def _read(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> StoredRefer
         rows = np.empty((len(tensors[f"{name}.times"]), len(wide)), np.float32)
         rows[:, ~wide] = tensors[f"{name}.numbers"].numpy()
         if wide.any():
-            back = tensors[f"{name}.curves"] @ tensors["curves.axes"].float()
+            back = tensors[f"{name}.curves"].float() @ tensors["curves.axes"].float()
             rows[:, wide] = (back / tensors["curves.weight"] + tensors["curves.mean"]).numpy()
         measured = Measured(
             physics=unpack(rows, layout),
-            features={near: _array(tensors[f"{name}.features"])},
+            features={key: _array(value) for key, value in _part(tensors, f"{name}.features.").items()},
             thumbnails=_array(tensors[f"{name}.pixels"]),
             fluxes={key: _array(value) for key, value in _part(tensors, f"{name}.flux.").items()},
             times=_array(tensors[f"{name}.times"]).view("datetime64[ns]"),

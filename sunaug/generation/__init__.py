@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = [
     "read_conditions",
     "regenerate",
     "stream",
+    "stream_request",
     "support",
     "tail_rows",
 ]
@@ -118,13 +119,27 @@ def stream(
     if batch_size < 1:
         raise UsageError(f"batches of {batch_size} samples: give one or more.")
     sampler = _sampler(bundle, Request(n=1 if n is None else n, **request), device)
+    return _batches(sampler, start, None if n is None else start + n, batch_size)
 
-    def batches() -> Iterator[xr.Dataset]:
-        for first in count(start, batch_size) if n is None else range(start, start + n, batch_size):
-            last = first + batch_size if n is None else min(first + batch_size, start + n)
-            yield _dataset(sampler, sampler.sample(first, last))
 
-    return batches()
+def _batches(sampler: Sampler, start: int, stop: int | None, batch_size: int) -> Iterator[xr.Dataset]:
+    for first in count(start, batch_size) if stop is None else range(start, stop, batch_size):
+        last = first + batch_size if stop is None else min(first + batch_size, stop)
+        yield _dataset(sampler, sampler.sample(first, last))
+
+
+def stream_request(
+    bundle: Bundle,
+    request: Request,
+    batch_size: int = 64,
+    *,
+    device: str | torch.device = "cpu",
+    report: Callable[[int], None] = lambda done: None,
+) -> Iterator[xr.Dataset]:
+    """The samples of a request batch by batch; `report` hears how many are made."""
+    for number, batch in enumerate(_batches(Sampler(bundle, request, device), 0, request.n, batch_size)):
+        yield batch
+        report(min((number + 1) * batch_size, request.n))
 
 
 def _sampler(bundle: Bundle | str | Path, request: Request, device: str | torch.device) -> Sampler:

@@ -161,6 +161,7 @@ def generate_fits(
     *,
     batch_size: int = 64,
     device: str | torch.device = "cpu",
+    gate: str = "unjudged",
     report: Callable[[int], None] | None = None,
 ) -> Path:
     """Write the samples of a request as FITS files, one for each sample and channel.
@@ -175,6 +176,8 @@ def generate_fits(
     batch_size : int
         Samples made at a time; the result does not depend on it.
     device : str or torch.device
+    gate : str
+        The gate's verdict, for the headers.
     report : callable, optional
         Called with the number of samples written so far.
 
@@ -200,13 +203,13 @@ def generate_fits(
         if not all((place / name).exists() for name in names):
             made = sampler.sample(start, stop)
             for row in range(stop - start):
-                write_sample(place, _fits_sample(sampler, {name: values[row] for name, values in made.items()}))
+                write_sample(place, _fits_sample(sampler, gate, {name: values[row] for name, values in made.items()}))
         if report:
             report(stop)
     return place
 
 
-def _fits_sample(sampler: Sampler, row: dict[str, Any]) -> SyntheticSample:
+def _fits_sample(sampler: Sampler, gate: str, row: dict[str, Any]) -> SyntheticSample:
     info, request = sampler.bundle.info, sampler.request
     return SyntheticSample(
         number=int(row["draw"]),
@@ -227,5 +230,5 @@ def _fits_sample(sampler: Sampler, row: dict[str, Any]) -> SyntheticSample:
         rare=request.rare,
         min_class=request.min_class if request.rare else None,
         label=request.label if request.rare else None,
-        gate="unjudged",
+        gate=gate,
     )

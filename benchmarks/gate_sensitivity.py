@@ -1,0 +1,136 @@
+"""What the gate notices: damaged real frames, repeated ones, copies of the training, and generators, held against it.
+
+    python -m benchmarks.gate_sensitivity --cube sdo2012-128.zarr [--bundle sdo2012-128] [--generators A B]
+
+The reference is the one that the bundle carries. The frames of the test months, which had no part in it, are damaged in
+the ways of `benchmarks.damage` and judged as if they were samples; so are 700 frames of the train months as they are,
+and samples of the bundles that --generators names (rare ones and plain ones). For every set: the verdict, how many
+gating figures fail, and the worst of them in units of the room between the median real window and the limit.
+
+Writes benchmarks/results/gate-sensitivity.json and a table to put into docs/fidelity.md beside it. The last line is the
+smallest excess of the worst figure over the damages; above 1 all of them are noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+import sunaug
+from benchmarks.damage import DAMAGES, collapsed
+from benchmarks.train_speed import processor, versions
+from sunaug.bundle import load_bundle
+from sunaug.cube import open_cube, select_split
+from sunaug.fidelity.cache import RowCache, default_cache
+from sunaug.fidelity.fitting import known_rows
+from sunaug.fidelity.gate import Assessment, assess, load_policy
+from sunaug.fidelity.instruments import Instruments, measure_set
+from sunaug.fidelity.measured import Measured
+from sunaug.fidelity.stored import FILE, read_reference
+
+RESULTS = Path(__file__).parent / "results" / "gate-sensitivity.json"
+SAMPLES = 512
+
+
+def damaged_sets(test: xr.Dataset, instruments: Instruments, cache: RowCache) -> Iterator[tuple[str, Measured]]:
+    """The test frames as they are, damaged, and repeated."""
+    rows = known_rows(test)
+    whole = test.isel(time=rows).load()
+    measured = measure_set(whole, np.arange(len(rows)), instruments, cache)
+    yield "undamaged", measured
+    for name, damage in DAMAGES.items():
+        frames = damage(whole["intensity"].values.astype(np.float32), instruments.geometry)
+        changed = whole.assign(intensity=(whole["intensity"].dims, frames))
+        yield name, measure_set(changed, np.arange(len(rows)), instruments, cache)
+    yield "50 frames, repeated", measured.take(collapsed(len(rows), 50))
+
+
+def generated_sets(names: list[str], instruments: Instruments, cache: RowCache) -> Iterator[tuple[str, Measured]]:
+    for name in names:
+        bundle = load_bundle(name)
+        requests: dict[str, dict[str, Any]] = {"rare": {"rare": True, "force": True}, "plain": {}}
+        for kind, request in requests.items():
+            samples = sunaug.generate(bundle, SAMPLES, seed=41, **request)
+            yield f"{bundle.info.name}, {kind}", measure_set(samples, np.arange(SAMPLES), instruments, cache)
+
+
+def summed_up(name: str, found: Assessment) -> dict[str, Any]:
+    return {
+        "set": name,
+        "verdict": found.verdict,
+        "frames_per_set": found.n,
+        "sets": found.sets,
+        "dropped": int(found.dropped.sum()),
+        "of": len(found.dropped),
+        "why_dropped": found.why_dropped,
+        "problems": found.problems,
+        "gating": sum(one.gating and one.known for one in found.checks),
+        "failed": {one.name: round(one.excess, 2) for one in found.failed},
+        "worst": max((one.excess for one in found.checks if one.gating and one.known), default=float("nan")),
+        "by_family": {
+            family: max(one.excess for one in found.checks if one.gating and one.known and one.family == family)
+            for family in dict.fromkeys(one.family for one in found.checks if one.gating and one.known)
+        },
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| frames | verdict | single frames rejected | gating figures that fail | the worst (times the room) |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for row in rows:
+        worst = ", ".join(f"{name} {excess:.1f}" for name, excess in list(row["failed"].items())[:4])
+        said = "; ".join(row["problems"])
+        lines.append(
+            f"| {row['set']} | {row['verdict']} | {row['dropped']} of {row['of']} | {len(row['failed'])} of "
+            f"{row['gating']} | {'; '.join(filter(None, (worst, said))) or 'none'} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cube", required=True)
+    parser.add_argument("--bundle", default="sdo2012-128", help="whose reference judges")
+    parser.add_argument("--generators", nargs="*", default=[], help="bundles whose samples are judged")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    bundle, cube, policy = load_bundle(arguments.bundle), open_cube(arguments.cube), load_policy()
+    stored = read_reference(bundle.path / FILE)
+    cache = RowCache(default_cache())
+    judge: Callable[[Measured], Assessment] = lambda measured: assess(  # noqa: E731
+        stored.reference.look(replace(measured, times=None)), stored.reference, policy
+    )
+    rows = []
+    sets = [*damaged_sets(select_split(cube, "test"), stored.instruments, cache)]
+    train = select_split(cube, "train")
+    chosen = np.random.default_rng(0).permutation(known_rows(train))[:700]
+    sets.append(("copies of train frames", measure_set(train, np.sort(chosen), stored.instruments, cache)))
+    sets += generated_sets(arguments.generators, stored.instruments, cache)
+    for name, measured in sets:
+        rows.append(summed_up(name, judge(measured)))
+        print(f"{name}: {rows[-1]['verdict']}, worst {rows[-1]['worst']:.2f}", flush=True)
+    report = {
+        "bundle": bundle.info.name,
+        "cube": Path(arguments.cube).name,
+        "policy": policy.name,
+        "policy_sha256": policy.hash,
+        "machine": f"{processor()}, {versions()}",
+        "sets": rows,
+    }
+    arguments.results.write_text(json.dumps(report, indent=2) + "\n")
+    arguments.results.with_suffix(".md").write_text(table(rows) + "\n")
+    damaged = [row["worst"] for row in rows if row["set"] in DAMAGES]
+    print(f"ratio {min(damaged):.2f}")
+
+
+if __name__ == "__main__":
+    main()
