@@ -55,6 +55,7 @@ def _cube_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
     import numpy as np
 
     from sunaug.cube import FrameStatus
+    from sunaug.fidelity.verdict import verdict_of
     from sunaug.flares import class_letters
     from sunaug.storage import tree_size
 
@@ -81,6 +82,10 @@ def _cube_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
         lines.append((name, text or "no usable frame"))
     if frame_dim == "time" and cube.sizes["time"]:
         lines += _record_lines(path, cube)
+    if frame_dim == "sample":
+        gate = attrs.get("gate")
+        said = gate.get("sentence") if isinstance(gate, dict) else None
+        lines.append(("gate", str(said or verdict_of(attrs).capitalize())))
     for step in attrs.get("processing", []):
         detail = ", ".join(f"{key} {value}".replace("_", " ") for key, value in step.items() if key != "step")
         lines.append(("processing", f"{step['step']}: {detail}"))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sunaug.fidelity.claims import claims
-from sunaug.fidelity.coverage import NEIGHBOURS, overlap
+from sunaug.fidelity.coverage import APART, NEIGHBOURS, overlap
 from sunaug.fidelity.frechet import FeatureStatistics, frechet_distance
 from sunaug.fidelity.kernel import kernel_distance
 from sunaug.fidelity.memorisation import Nearest, authenticity, copies, membership, nearest_rows
@@ -79,7 +79,7 @@ def _distribution(samples: Looked, real: Looked, label: str) -> dict[str, float]
     figures = {
         "frechet": frechet_distance(FeatureStatistics.of(ours), FeatureStatistics.of(theirs)),
         "kid": kernel_distance(ours, theirs, subsets=0).value,
-        "spread": float(np.median(_own_neighbours(ours))),
+        "spread": float(np.median(_own_neighbours(ours, samples.measured.times))),
     }
     if min(len(ours), len(theirs)) > NEIGHBOURS:
         both = overlap(theirs, ours, real_times=real.measured.times, synthetic_times=samples.measured.times)
@@ -87,20 +87,25 @@ def _distribution(samples: Looked, real: Looked, label: str) -> dict[str, float]
     return figures
 
 
-def _own_neighbours(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Distance of each vector to the nearest other one."""
+def _own_neighbours(vectors: NDArray[np.floating], times: NDArray[np.datetime64] | None) -> NDArray[np.float64]:
+    """Distance of each vector to the nearest other one, for observed frames of another day."""
     values = vectors.astype(np.float64) - vectors.mean(axis=0)
     lengths = np.square(values).sum(axis=1)
     squares = lengths[:, None] + lengths - 2 * values @ values.T
     np.fill_diagonal(squares, np.inf)
-    return np.asarray(np.sqrt(np.maximum(squares.min(axis=1), 0)))
+    if times is not None:
+        # Those of the same days show the same Sun, which no sample has to.
+        squares[np.abs(times[:, None] - times) < APART] = np.inf
+    nearest = np.sqrt(np.maximum(squares.min(axis=1), 0))
+    return np.asarray(nearest[np.isfinite(nearest)] if np.isfinite(nearest).any() else nearest)
 
 
 def _memorisation(samples: Looked, reference: Reference) -> dict[str, float]:
     train, unseen = reference.train, reference.validation
     near = samples.measured.features[reference.near]
+    when = samples.measured.times if samples.of_reference else None
     to_sample: list[Nearest] = [
-        nearest_rows(side.measured.features[reference.near], near, side.measured.times, samples.measured.times)
+        nearest_rows(side.measured.features[reference.near], near, side.measured.times, when)
         for side in (train, unseen)
     ]
     members, others = (one.distance[np.isfinite(one.distance)] for one in to_sample)

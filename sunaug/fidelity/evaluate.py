@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -315,8 +315,7 @@ def _gate(
         notes.append("the gate needs real frames with a known forecast in the train and the validation months.")
         return None, None, None
     reference = Reference.of(measured[1].take(rows[0]), measured[2].take(rows[1]), instruments)
-    # An observed cube in the samples' place stands for samples: its frames are compared with those of all days.
-    looked = reference.look(replace(measured[0], times=None))
+    looked = reference.look(measured[0])
     return assess(looked, reference, policy, seed=seed), looked, reference
 
 
@@ -418,7 +417,9 @@ def _distribution(
     figures |= _beside_floor(mean_over_images(values), mean_over_images(floors))
     for measure in next(iter(intervals.values())):
         draws = np.mean([one[measure] for one in intervals.values()], axis=0)
-        figures[measure]["floor_interval"] = [float(one) for one in np.quantile(draws, [0.025, 0.975])]
+        # Draws have some frames twice, which moves their mean: it is the spread that they are made for.
+        centred = draws - draws.mean() + figures[measure]["floor"]
+        figures[measure]["floor_interval"] = [float(one) for one in np.quantile(centred, [0.025, 0.975])]
     if len(values) > 1:
         figures["images"] = {image: _beside_floor(values[image], floors[image]) for image in values}
     return figures

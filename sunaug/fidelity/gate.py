@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from importlib import resources
@@ -26,12 +26,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sunaug.errors import UsageError
 from sunaug.fidelity.comparison import HIGHER_IS_BETTER, compare_sets
+from sunaug.fidelity.memorisation import copies
 from sunaug.fidelity.reference import Looked, Reference, matching
 from sunaug.fidelity.verdict import PASSED, REFUSED
 
 __all__ = ["Assessment", "Check", "Policy", "assess", "judge_samples", "load_policy", "policy_names"]
 
 _GEOMETRY = ("limb_radius *", "limb_offset *", "limb_width *", "limb_ellipticity *")
+_ONE_BY_ONE = ("memorisation", "claims")
+"""Families that have no part in the allowance for many figures at once: what they are about is not to be let pass."""
+
+_PARTS = 6
 _FEWEST = 5
 """Real windows that a limit needs."""
 
@@ -169,8 +174,12 @@ class Check:
     @property
     def excess(self) -> float:
         """How far the samples are from the median window, in units of the limit's distance from it: above 1 fails."""
+        if not self.known:
+            return float("nan")
         room = self.limit - self.floor
-        return float((self.value - self.floor) / room) if self.known and room else float("nan")
+        if not room:
+            return 0.0 if self.passed else float("inf")
+        return float((self.value - self.floor) / room)
 
 
 @dataclass(frozen=True)
@@ -262,6 +271,23 @@ def _allowance(windows: NDArray[np.float64], confidence: float) -> float:
     return float(max(1.0, np.quantile(worst, confidence))) if worst else 1.0
 
 
+def _range(name: str) -> tuple[float, float]:
+    """The smallest and the largest value that a figure can have, as far as it is bounded."""
+    bounded = ("precision", "recall", "coverage", "copies", "authenticity", "membership")
+    measure = name.split(" ")[0]
+    if measure in bounded:
+        return 0.0, 1.0
+    # Less than nothing obeyed is no claim: a real frame's label that cannot be read sets no limit.
+    return (0.0 if measure in ("obeys", "density") else -np.inf), np.inf
+
+
+def _copy_shares(validation: Looked, names: Sequence[str]) -> NDArray[np.float64]:
+    """Share of copies among the validation frames, in six parts that follow each other in time: (6, names)."""
+    parts = np.array_split(np.arange(len(validation)), _PARTS)
+    kinds = {"copies pixels": validation.pixels.distance, "copies features": validation.features.distance}
+    return np.array([[copies(kinds[name][rows], kinds[name]) for name in names] for rows in parts])
+
+
 def _subsets(samples: Looked, n: int, random: np.random.Generator) -> list[Looked]:
     """Up to four sets of n samples, no sample in two of them."""
     order = random.permutation(len(samples))
@@ -308,9 +334,20 @@ def assess(
     real_figures = np.array([[one[name].value for name in names] for one in windows]) * signs
     gating = np.array([policy.gates(name) for name in names])
     middle, room = _rooms(real_figures)
-    limits = middle + _allowance(real_figures[:, gating], policy.confidence) * room
+    seen = np.array([name.startswith("copies ") for name in names])
+    if seen.any():
+        # What counts as a copy is set by the validation frames: their own months tell how it scatters.
+        shares = _copy_shares(validation, [name for name in names if name.startswith("copies ")])
+        middle[seen], room[seen] = _rooms(shares)
+    families = np.array([ours[0][name].family for name in names])
+    one_by_one = np.isin(families, _ONE_BY_ONE)
+    allowance = _allowance(real_figures[:, gating & ~one_by_one], policy.confidence)
+    limits = middle + np.where(one_by_one, 1.0, allowance) * room
     on_limb = [any(fnmatch(name, pattern) for pattern in _GEOMETRY) for name in names]
     limits = np.where(on_limb, np.maximum(limits, policy.geometry_pixels / reference.disk_radius), limits) * signs
+    # A limit that no set could miss is none.
+    ranges = np.array([_range(name) for name in names])
+    limits = np.where((limits <= ranges[:, 0]) & (signs < 0) | (limits >= ranges[:, 1]) & (signs > 0), np.nan, limits)
     checks = []
     for column, name in enumerate(names):
         known = real_figures[:, column][np.isfinite(real_figures[:, column])] * signs[column]

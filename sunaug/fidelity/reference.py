@@ -110,12 +110,15 @@ class Looked:
         With the energy budget among its physics, ``rare`` (the classifier's log odds) among its readings, and
         coordinates in the pixel space in place of thumbnails.
     pixels, features : Nearest
-        The nearest training frame to each, of other days for real frames.
+        The nearest training frame to each, of other days for frames of the reference.
+    of_reference : bool
+        Frames of the reference are never compared with those of their own days; whatever is judged by it is.
     """
 
     measured: Measured
     pixels: Nearest
     features: Nearest
+    of_reference: bool = False
 
     def take(self, rows: NDArray[np.integer]) -> Looked:
         """The frames with these numbers."""
@@ -123,6 +126,7 @@ class Looked:
             self.measured.take(rows),
             Nearest(self.pixels.distance[rows], self.pixels.row[rows]),
             Nearest(self.features.distance[rows], self.features.row[rows]),
+            self.of_reference,
         )
 
     def __len__(self) -> int:
@@ -199,6 +203,7 @@ class Reference:
                     told,
                     nearest_rows(everywhere, bank, side.times, train.times),
                     nearest_rows(side.features[near], train.features[near], side.times, train.times),
+                    of_reference=True,
                 )
             )
         return cls(sides[0], sides[1], space, budget, classifier, near, instruments.geometry.disk_radius)

@@ -215,7 +215,7 @@ def _read(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> StoredRefer
             )
             for where in ("pixels", "features")
         ]
-        sides.append(Looked(measured, *nearest))
+        sides.append(Looked(measured, nearest[0], nearest[1], of_reference=True))
     budget = None
     if "budget" in text:
         budget = EnergyBudget(

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+from forecasting_adapters import SyntheticSolarDataset
 from sunaug.cube import open_cube
+from sunaug.errors import GateRefused
+from sunaug.fidelity.fitting import add_reference
 from sunaug.synthetic_fits import read_provenance
 from tests.cli.commands import refused, sunaug
-from tests.models import make_bundle
+from tests.models import make_bundle, make_cube
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +92,49 @@ def test_a_scheduler_that_does_not_answer_leaves_nothing_that_is_in_the_way(bund
     assert "no Dask scheduler answers there" in done.stderr
     assert "Traceback" not in done.stderr
     assert sunaug(*common).returncode == 0
+
+
+def test_an_ungated_cube_stays_ungated(bundle, tmp_path, capsys):
+    out = tmp_path / "r.zarr"
+    done = sunaug("generate", "--n", 3, "--bundle", bundle, "--out", out, "--no-gate")
+    assert done.returncode == 0, done.stderr
+    assert "Ungated: nothing was checked" in done.stdout
+    assert open_cube(out).attrs["gate"]["verdict"] == "ungated"
+    code, said = refused(capsys, "generate", "--n", 3, "--bundle", bundle, "--out", out)
+    assert code == 1
+    assert "was made with --no-gate and stays ungated" in said
+    assert open_cube(out).attrs["gate"]["verdict"] == "ungated"
+
+
+def test_a_bundle_without_real_frames_leaves_its_samples_unjudged(bundle, tmp_path, capsys):
+    done = sunaug("generate", "--n", 2, "--bundle", bundle, "--out", tmp_path / "r.zarr")
+    assert "Unjudged: tiny has no real frames to be compared with" in done.stdout
+    code, said = refused(
+        capsys, "generate", "--n", 2, "--bundle", bundle, "--out", tmp_path / "p.zarr", "--policy", "strictest"
+    )
+    assert code == 2
+    assert "strictest: no such policy; give a YAML file or one of content, default" in said
+    assert not (tmp_path / "p.zarr").exists()
+
+
+def test_a_refused_cube_is_kept_and_the_exit_code_says_so(tmp_path, capsys):
+    made = make_bundle(tmp_path / "tiny")
+    months = tuple(range(1, 10))
+    assert add_reference(made, open_cube(make_cube(tmp_path / "real.zarr", months=months, frames=40)))
+    for arguments in (("--out", tmp_path / "r.zarr"), ("--out", tmp_path / "fits", "--format", "fits")):
+        code, said = refused(capsys, "generate", "--n", 40, "--bundle", made.path, *arguments)
+        assert code == 3
+        assert "Refused: " in said
+        assert "The samples are kept, and adapters will not take them." in said
+    assert open_cube(tmp_path / "r.zarr").sizes["sample"] == 40
+    file = next((tmp_path / "fits").glob("*.fits"))
+    assert read_provenance(file)["gate"] == "refused"
+    with pytest.raises(GateRefused, match="the fidelity gate has refused it"):
+        SyntheticSolarDataset(tmp_path / "r.zarr")
+
+
+def test_inspect_says_what_the_gate_has_said(bundle, tmp_path):
+    sunaug("generate", "--n", 2, "--bundle", bundle, "--out", tmp_path / "r.zarr", "--no-gate")
+    done = sunaug("inspect", tmp_path / "r.zarr")
+    assert done.returncode == 0, done.stderr
+    assert "Ungated: made with --no-gate, nothing was checked." in done.stdout

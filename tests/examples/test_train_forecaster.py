@@ -56,7 +56,7 @@ def cubes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_both_arms_are_trained_and_scored(example, cubes, capsys) -> None:
     real, rare = cubes
-    assert example.main(["--cube", str(real), "--synthetic", str(rare), "--epochs", "20"]) == 0
+    assert example.main(["--cube", str(real), "--synthetic", str(rare), "--epochs", "20", "--allow-ungated"]) == 0
     printed = capsys.readouterr().out
     assert "training, real: 90 frames, 15 with a flare to come" in printed
     assert "training, SYNTHETIC: 45 frames, 45 with a flare to come" in printed
@@ -73,7 +73,7 @@ def test_real_frames_alone(example, cubes, capsys) -> None:
 
 def test_what_sunaug_refuses_is_one_sentence_and_an_exit_code(example, cubes, capsys) -> None:
     real, rare = cubes
-    assert example.main(["--cube", str(real), "--synthetic", str(rare), "--ratio", "2"]) == 2
+    assert example.main(["--cube", str(real), "--synthetic", str(rare), "--ratio", "2", "--allow-ungated"]) == 2
     assert "sunaug generate --n 180" in capsys.readouterr().err
     assert example.main(["--cube", str(rare)]) == 2
     assert "is a synthetic cube" in capsys.readouterr().err

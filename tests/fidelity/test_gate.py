@@ -116,7 +116,7 @@ def test_bad_policies(tmp_path, text, message):
 
 
 def test_an_unknown_policy_names_those_there_are():
-    with pytest.raises(UsageError, match=r"strictest: no such policy; give a YAML file or one of default"):
+    with pytest.raises(UsageError, match=r"strictest: no such policy; give a YAML file or one of content, default"):
         load_policy("strictest")
 
 
