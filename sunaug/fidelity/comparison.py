@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sunaug.fidelity.claims import claims
-from sunaug.fidelity.coverage import APART, NEIGHBOURS, overlap
+from sunaug.fidelity.coverage import NEIGHBOURS, overlap
 from sunaug.fidelity.frechet import FeatureStatistics, frechet_distance
 from sunaug.fidelity.kernel import kernel_distance
 from sunaug.fidelity.memorisation import Nearest, authenticity, copies, membership, nearest_rows
@@ -54,7 +54,8 @@ def compare_sets(samples: Looked, real: Looked, reference: Reference) -> dict[st
     -------
     dict of str to Figure
         ``frechet``, ``kid``, ``precision``, ``recall``, ``density``, ``coverage`` and ``spread`` (median distance of a
-        frame to the nearest other one of its set) for each feature network; the distance of every physical measure
+        frame to the nearest other one of its set: that of real frames two hours apart, so that less means repetition)
+        for each feature network; the distance of every physical measure
         (`sunaug.fidelity.physics`); ``copies pixels``, ``copies features``, ``authenticity`` and ``membership``
         (`sunaug.fidelity.memorisation`); and what is read off the frames (`sunaug.fidelity.claims`).
     """
@@ -79,7 +80,7 @@ def _distribution(samples: Looked, real: Looked, label: str) -> dict[str, float]
     figures = {
         "frechet": frechet_distance(FeatureStatistics.of(ours), FeatureStatistics.of(theirs)),
         "kid": kernel_distance(ours, theirs, subsets=0).value,
-        "spread": float(np.median(_own_neighbours(ours, samples.measured.times))),
+        "spread": float(np.median(_own_neighbours(ours))),
     }
     if min(len(ours), len(theirs)) > NEIGHBOURS:
         both = overlap(theirs, ours, real_times=real.measured.times, synthetic_times=samples.measured.times)
@@ -87,17 +88,13 @@ def _distribution(samples: Looked, real: Looked, label: str) -> dict[str, float]
     return figures
 
 
-def _own_neighbours(vectors: NDArray[np.floating], times: NDArray[np.datetime64] | None) -> NDArray[np.float64]:
-    """Distance of each vector to the nearest other one, for observed frames of another day."""
+def _own_neighbours(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Distance of each vector to the nearest other one."""
     values = vectors.astype(np.float64) - vectors.mean(axis=0)
     lengths = np.square(values).sum(axis=1)
     squares = lengths[:, None] + lengths - 2 * values @ values.T
     np.fill_diagonal(squares, np.inf)
-    if times is not None:
-        # Those of the same days show the same Sun, which no sample has to.
-        squares[np.abs(times[:, None] - times) < APART] = np.inf
-    nearest = np.sqrt(np.maximum(squares.min(axis=1), 0))
-    return np.asarray(nearest[np.isfinite(nearest)] if np.isfinite(nearest).any() else nearest)
+    return np.asarray(np.sqrt(np.maximum(squares.min(axis=1), 0)))
 
 
 def _memorisation(samples: Looked, reference: Reference) -> dict[str, float]:

@@ -34,7 +34,8 @@ __all__ = ["Assessment", "Check", "Policy", "assess", "judge_samples", "load_pol
 
 _GEOMETRY = ("limb_radius *", "limb_offset *", "limb_width *", "limb_ellipticity *")
 _ONE_BY_ONE = ("memorisation", "claims")
-"""Families that have no part in the allowance for many figures at once: what they are about is not to be let pass."""
+"""Families that have no part in the allowance for many figures at once, as recall has none: what they are about, copies,
+disobedience and kinds of frames that are missing, is not to be let pass."""
 
 _PARTS = 6
 _FEWEST = 5
@@ -340,7 +341,7 @@ def assess(
         shares = _copy_shares(validation, [name for name in names if name.startswith("copies ")])
         middle[seen], room[seen] = _rooms(shares)
     families = np.array([ours[0][name].family for name in names])
-    one_by_one = np.isin(families, _ONE_BY_ONE)
+    one_by_one = np.isin(families, _ONE_BY_ONE) | np.array([name.startswith("recall ") for name in names])
     allowance = _allowance(real_figures[:, gating & ~one_by_one], policy.confidence)
     limits = middle + np.where(one_by_one, 1.0, allowance) * room
     on_limb = [any(fnmatch(name, pattern) for pattern in _GEOMETRY) for name in names]

@@ -65,7 +65,7 @@ def test_report_has_every_part(rare, observed):
             assert figures["kid"]["stderr"] > 0
             assert 0 <= figures["coverage"]["value"] <= 1
             low, high = frechet["floor_interval"]
-            assert 0 < low <= high
+            assert low <= frechet["floor"] <= high
     assert report["gate"]["verdict"] == "refused"
     assert "sets of 1 frames at most can be compared" in report["gate"]["sentence"]
     assert report["notes"][0] == "a note of the networks"

@@ -92,7 +92,7 @@ def test_policies():
     assert "default" in policy_names()
     default = load_policy()
     assert default.gates("frechet solar-texture")
-    assert not default.gates("recall FID-768")
+    assert not default.gates("precision FID-768")
     assert POLICY.gates("limb_radius aia171")
     assert not POLICY.gates("limb_width aia171")
     assert len(POLICY.hash) == 64
