@@ -34,8 +34,8 @@ __all__ = ["Assessment", "Check", "Policy", "assess", "judge_samples", "load_pol
 
 _GEOMETRY = ("limb_radius *", "limb_offset *", "limb_width *", "limb_ellipticity *")
 _ONE_BY_ONE = ("memorisation", "claims")
-"""Families that have no part in the allowance for many figures at once, as recall has none: what they are about, copies,
-disobedience and kinds of frames that are missing, is not to be let pass."""
+"""Families without a part in the allowance for many figures at once, as recall has none: what they are about (copies,
+disobedience, kinds of frames that are missing) is not to be let pass."""
 
 _PARTS = 6
 _FEWEST = 5
