@@ -4,24 +4,23 @@
 
 The reference is the one that the bundle carries. The frames of the test months, which had no part in it, are damaged in
 the ways of `benchmarks.damage` and judged as if they were samples; so are 700 frames of the train months as they are,
-and samples of the bundles that --generators names (rare ones and plain ones). For every set: the verdict, how many
-gating figures fail, and the worst of them in units of the room between the median real window and the limit.
+and samples of the bundles that --generators names (rare ones and plain ones). For every set and policy: the verdict,
+how many gating figures fail, and the worst of them in units of the room between median real window and limit.
 
-Writes benchmarks/results/gate-sensitivity.json and a table to put into docs/fidelity.md beside it. The last line is the
-smallest excess of the worst figure over the damages; above 1 all of them are noticed.
+Writes benchmarks/results/gate-sensitivity.json and, beside it, a table for each policy, for docs/fidelity.md. The last
+line is the smallest excess of the worst figure over the damages by the first policy; above 1 all are noticed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 import sunaug
@@ -32,9 +31,10 @@ from sunaug.cube import open_cube, select_split
 from sunaug.errors import SunaugError
 from sunaug.fidelity.cache import RowCache, default_cache
 from sunaug.fidelity.fitting import known_rows
-from sunaug.fidelity.gate import Assessment, assess, load_policy
+from sunaug.fidelity.gate import Assessment, assess
 from sunaug.fidelity.instruments import Instruments, measure_set
 from sunaug.fidelity.measured import Measured
+from sunaug.fidelity.policy import load_policy
 from sunaug.fidelity.stored import FILE, read_reference
 
 RESULTS = Path(__file__).parent / "results" / "gate-sensitivity.json"
@@ -92,7 +92,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| frames | verdict | single frames rejected | gating figures that fail | the worst (times the room) |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for row in rows:
-        worst = ", ".join(f"{name} {excess:.1f}" for name, excess in list(row["failed"].items())[:4])
+        worst = ", ".join(
+            f"{name.replace('|', ' given ')} {excess:.1f}" for name, excess in list(row["failed"].items())[:4]
+        )
         said = "; ".join(row["problems"])
         lines.append(
             f"| {row['set']} | {row['verdict']} | {row['dropped']} of {row['of']} | {len(row['failed'])} of "
@@ -106,35 +108,36 @@ def main() -> None:
     parser.add_argument("--cube", required=True)
     parser.add_argument("--bundle", default="sdo2012-128", help="whose reference judges")
     parser.add_argument("--generators", nargs="*", default=[], help="bundles whose samples are judged")
+    parser.add_argument("--policies", nargs="+", default=["default", "content"])
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    torch.set_num_threads(max(1, torch.get_num_threads()))
-    bundle, cube, policy = load_bundle(arguments.bundle), open_cube(arguments.cube), load_policy()
+    bundle, cube = load_bundle(arguments.bundle), open_cube(arguments.cube)
+    policies = [load_policy(name) for name in arguments.policies]
     stored = read_reference(bundle.path / FILE)
     cache = RowCache(default_cache())
-    judge: Callable[[Measured], Assessment] = lambda measured: assess(  # noqa: E731
-        stored.reference.look(measured), stored.reference, policy
-    )
-    rows = []
     sets = [*damaged_sets(select_split(cube, "test"), stored.instruments, cache)]
     train = select_split(cube, "train")
     chosen = np.random.default_rng(0).permutation(known_rows(train))[:700]
     sets.append(("copies of train frames", measure_set(train, np.sort(chosen), stored.instruments, cache)))
     sets += generated_sets(arguments.generators, stored.instruments, cache)
+    rows: dict[str, list[dict[str, Any]]] = {policy.name: [] for policy in policies}
     for name, measured in sets:
-        rows.append(summed_up(name, judge(measured)))
-        print(f"{name}: {rows[-1]['verdict']}, worst {rows[-1]['worst']:.2f}", flush=True)
+        looked = stored.reference.look(measured)
+        for policy in policies:
+            found = summed_up(name, assess(looked, stored.reference, policy))
+            rows[policy.name].append(found)
+            print(f"{policy.name}: {name}: {found['verdict']}, worst {found['worst']:.2f}", flush=True)
     report = {
         "bundle": bundle.info.name,
+        "bundle_hash": bundle.hash,
         "cube": Path(arguments.cube).name,
-        "policy": policy.name,
-        "policy_sha256": policy.hash,
         "machine": f"{processor()}, {versions()}",
-        "sets": rows,
+        "policies": {policy.name: {"sha256": policy.hash, "sets": rows[policy.name]} for policy in policies},
     }
     arguments.results.write_text(json.dumps(report, indent=2) + "\n")
-    arguments.results.with_suffix(".md").write_text(table(rows) + "\n")
-    damaged = [row["worst"] for row in rows if row["set"] in DAMAGES]
+    tables = "\n\n".join(f"Policy `{name}`:\n\n{table(found)}" for name, found in rows.items())
+    arguments.results.with_suffix(".md").write_text(tables + "\n")
+    damaged = [row["worst"] for row in rows[policies[0].name] if row["set"] in DAMAGES]
     print(f"ratio {min(damaged):.2f}")
 
 

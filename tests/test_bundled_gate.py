@@ -11,8 +11,9 @@ from pipelines.ingest import ingest
 from sunaug.bundle import BUNDLED, load_bundle
 from sunaug.cube import open_cube
 from sunaug.fidelity.fitting import known_rows
-from sunaug.fidelity.gate import assess, load_policy
+from sunaug.fidelity.gate import assess
 from sunaug.fidelity.instruments import measure_set
+from sunaug.fidelity.policy import load_policy
 from sunaug.fidelity.stored import FILE, read_reference
 
 pytestmark = pytest.mark.realdata

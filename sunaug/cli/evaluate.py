@@ -42,7 +42,7 @@ def evaluate(
     from sunaug.cli.progress import progress
     from sunaug.errors import GateRefused, UsageError
     from sunaug.fidelity.evaluate import run_evaluation
-    from sunaug.fidelity.gate import load_policy
+    from sunaug.fidelity.policy import load_policy
 
     if len(synthetic) != (2 if compare else 1):
         wanted = "two synthetic cubes with --compare" if compare else "one synthetic cube, or two with --compare"

@@ -9,7 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from sunaug.bundle import Bundle
-    from sunaug.fidelity.gate import Assessment, Policy
+    from sunaug.fidelity.gate import Assessment
+    from sunaug.fidelity.policy import Policy
     from sunaug.generation import Request
 
 
@@ -49,7 +50,7 @@ def generate(
     from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
     from sunaug.errors import UsageError
-    from sunaug.fidelity.gate import load_policy
+    from sunaug.fidelity.policy import load_policy
     from sunaug.fidelity.verdict import UNGATED, UNJUDGED
     from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
 

@@ -9,7 +9,6 @@ that number, so none means anything without it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -17,12 +16,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle
-from sunaug.cube import FrameStatus, open_cube, select_split
+from sunaug.cube import open_cube, select_split
 from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity import physics
 from sunaug.fidelity.backbones import Backbone, load_backbones
@@ -31,56 +29,34 @@ from sunaug.fidelity.coverage import NEIGHBOURS, overlap
 from sunaug.fidelity.distribution import OVERLAPS, distances, mean_over_images
 from sunaug.fidelity.fitting import fit_instruments, known_rows
 from sunaug.fidelity.frechet import FeatureStatistics, frechet_distance
-from sunaug.fidelity.gate import Assessment, Policy, assess, described, load_policy
+from sunaug.fidelity.gate import Assessment, assess, described
 from sunaug.fidelity.instruments import CONTENT, TEXTURE, Instruments, measure_set
 from sunaug.fidelity.kernel import kernel_distance
 from sunaug.fidelity.measured import Measured
+from sunaug.fidelity.policy import Policy, load_policy
 from sunaug.fidelity.reference import Looked, Reference
+from sunaug.fidelity.sides import (
+    Frames,
+    alike,
+    class_counts,
+    equal_subsets,
+    frames_by_class,
+    leaks,
+    matched_frames,
+    name_of,
+    usable,
+)
 from sunaug.fidelity.stored import FILE, read_reference
-from sunaug.flares import class_letters, format_goes_class
 
 __all__ = ["REPORT_SCHEMA", "Evaluation", "evaluate", "run_evaluation"]
 
 REPORT_SCHEMA = 3
-CLASS_FRAMES = 20
-"""Fewest frames on every side that a forecast class is measured with."""
-
 RESAMPLES = 20
 """Draws of blocks of real frames that the interval of a floor is made of."""
 
 _BLOCK = np.timedelta64(10, "D")
-_WEAK_CLASSES = ("quiet", "A", "B")
-"""Classes that are measured as one where there are too few frames of each."""
-
-_STRONG_CLASSES = ("C", "M", "X")
-
 Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """What is done and its total, to a context whose value takes the number done: `sunaug.cli.progress.progress`."""
-
-
-@dataclass(frozen=True)
-class _Frames:
-    """Frames of one side of a comparison: an opened cube, and its name in messages."""
-
-    cube: xr.Dataset
-    name: str
-
-    @property
-    def dim(self) -> str:
-        return "time" if "time" in self.cube.dims else "sample"
-
-    @property
-    def count(self) -> int:
-        return self.cube.sizes[self.dim]
-
-    @property
-    def times(self) -> NDArray[np.datetime64] | None:
-        """When the frames were observed; None for samples."""
-        return np.asarray(self.cube["time"].values) if self.dim == "time" else None
-
-    @property
-    def forecast_flux(self) -> NDArray[np.float64]:
-        return np.asarray(self.cube["forecast_flux"].values, np.float64)
 
 
 def run_evaluation(
@@ -157,12 +133,12 @@ def run_evaluation(
     """
     if n is not None and n < 2:
         raise UsageError(f"--n {n}: a Fréchet distance needs 2 frames per side at least.")
-    opened = _usable(synthetic, "the synthetic cube")
+    opened = usable(synthetic, "the synthetic cube")
     real = reference if isinstance(reference, xr.Dataset) else open_cube(reference)
-    against = _name(reference, "the reference cube")
-    real = _alike(opened, real, against)
-    validation = _Frames(select_split(real, "validation"), against)
-    train = _Frames(select_split(real, "train"), against)
+    against = name_of(reference, "the reference cube")
+    real = alike(opened, real, against)
+    validation = Frames(select_split(real, "validation"), against)
+    train = Frames(select_split(real, "train"), against)
     backbones, notes = load_backbones(weights)
     sides = (opened, train, validation)
     smallest = min(side.count for side in sides)
@@ -174,13 +150,13 @@ def run_evaluation(
     measured = _measure(sides, instruments, RowCache(folder), progress or _silent)
 
     everything = [np.arange(side.count) for side in sides]
-    matched, minimum = _matched(sides, notes)
-    classes = _classes(sides, notes)
+    matched, minimum = matched_frames(sides, notes)
+    classes = frames_by_class(sides, notes)
     orders = [np.random.default_rng((seed, side)).permutation(len(part)) for side, part in enumerate(everything)]
-    chosen = {"all": _equal_subsets(everything, orders, n)}
+    chosen = {"all": equal_subsets(everything, orders, n)}
     if matched is not None:
-        chosen["matched"] = _equal_subsets(matched, orders, n)
-    chosen_classes = {name: _equal_subsets(numbers, orders, n) for name, numbers in classes.items()}
+        chosen["matched"] = equal_subsets(matched, orders, n)
+    chosen_classes = {name: equal_subsets(numbers, orders, n) for name, numbers in classes.items()}
 
     origins = {backbone.label: backbone.origin for backbone in backbones}
     dims = {backbone.label: backbone.dims for backbone in backbones}
@@ -212,7 +188,7 @@ def run_evaluation(
                 )
 
     training_ranges = opened.cube.attrs.get("training_ranges")
-    notes += _leaks(training_ranges, validation.cube)
+    notes += leaks(training_ranges, validation.cube)
     assessment, looked, fitted = _gate(sides, measured, instruments, policy or load_policy(), notes, seed)
     details = {
         "schema": REPORT_SCHEMA,
@@ -226,9 +202,9 @@ def run_evaluation(
         "physics_against": "matched" if matched is not None else "all",
         "gate": None if assessment is None else described(assessment, everything=True),
         "conditions": {
-            "synthetic": _class_counts(opened),
-            "train": _class_counts(train),
-            "validation": _class_counts(validation),
+            "synthetic": class_counts(opened),
+            "train": class_counts(train),
+            "validation": class_counts(validation),
             "matched": None if matched is None else {"train": len(matched[1]), "validation": len(matched[2])},
             "minimum_forecast_flux": minimum,
         },
@@ -246,7 +222,7 @@ class Evaluation:
     Attributes
     ----------
     figures : dict
-        See `evaluate`.
+        See `run_evaluation`.
     assessment : Assessment or None
         The gate's; None where the reference has no frame with a known forecast.
     samples : Looked or None
@@ -271,7 +247,7 @@ def evaluate(synthetic: str | Path | xr.Dataset, reference: str | Path | xr.Data
 
 
 def _instruments(
-    opened: _Frames,
+    opened: Frames,
     real: xr.Dataset,
     bundle: Bundle | None,
     backbones: Sequence[Backbone],
@@ -291,19 +267,19 @@ def _instruments(
 
 
 def _measure(
-    sides: tuple[_Frames, _Frames, _Frames], instruments: Instruments, cache: RowCache, progress: Progress
+    sides: tuple[Frames, Frames, Frames], instruments: Instruments, cache: RowCache, progress: Progress
 ) -> list[Measured]:
     found: list[Measured] = []
     with progress("measuring frames", sum(side.count for side in sides)) as report:
         done = 0
         for side in sides:
-            found.append(measure_set(side.cube, np.arange(side.count), instruments, cache, _after(report, done)))
+            found.append(measure_set(side.cube, np.arange(side.count), instruments, cache, report, before=done))
             done += side.count
     return found
 
 
 def _gate(
-    sides: tuple[_Frames, _Frames, _Frames],
+    sides: tuple[Frames, Frames, Frames],
     measured: list[Measured],
     instruments: Instruments,
     policy: Policy,
@@ -321,80 +297,6 @@ def _gate(
 
 def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
     return nullcontext(lambda done: None)
-
-
-def _after(report: Callable[[int], None], before: int) -> Callable[[int], None]:
-    """`report` for a part of the work that begins after `before` items."""
-    return lambda done: report(before + done)
-
-
-def _name(cube: str | Path | xr.Dataset, otherwise: str) -> str:
-    return str(cube.encoding.get("source", otherwise)) if isinstance(cube, xr.Dataset) else str(cube)
-
-
-def _usable(cube: str | Path | xr.Dataset, otherwise: str) -> _Frames:
-    """Open a cube and keep its complete frames."""
-    opened = cube if isinstance(cube, xr.Dataset) else open_cube(cube)
-    name = _name(cube, otherwise)
-    dim = "time" if "time" in opened.dims else "sample"
-    complete = np.flatnonzero(opened["frame_status"].values == FrameStatus.COMPLETE)
-    if not len(complete):
-        raise SunaugError(f"{name}: no complete frame in it; finish writing it, or give another cube.")
-    return _Frames(opened.isel({dim: complete}), name)
-
-
-def _alike(synthetic: _Frames, real: xr.Dataset, against: str) -> xr.Dataset:
-    """The real cube with its channels in the synthetic one's order; cubes that do not go together are refused."""
-    ours, theirs = synthetic.cube, real
-    pairs = {
-        "channels": (sorted(map(str, ours["channel"].values)), sorted(map(str, theirs["channel"].values))),
-        "frame sizes": (ours.sizes["y"], theirs.sizes["y"]),
-        "disk radii": (round(ours.attrs["solar_radius_pixels"], 3), round(theirs.attrs["solar_radius_pixels"], 3)),
-        "intensity scales": (ours.attrs["intensity_scale"], theirs.attrs["intensity_scale"]),
-    }
-    for what, (one, other) in pairs.items():
-        if one != other:
-            one, other = (", ".join(side) if isinstance(side, list) else side for side in (one, other))
-            raise UsageError(
-                f"{synthetic.name} and {against} have different {what} ({one} against {other}); "
-                "give the cube that the generator was trained for, or ingest it alike."
-            )
-    return theirs.sel(channel=ours["channel"].values)
-
-
-def _matched(
-    sides: tuple[_Frames, _Frames, _Frames], notes: list[str]
-) -> tuple[list[NDArray[np.int64]] | None, float | None]:
-    """Frames in the range of the synthetic condition, on every side, and the forecast flux where that range begins."""
-    condition = sides[0].forecast_flux
-    known = condition[np.isfinite(condition)]
-    if not len(known):
-        notes.append("the synthetic cube has no forecast flux, so no real frames were matched with it.")
-        return None, None
-    minimum = float(known.min())
-    # Half an ulp between a catalogue's M1.0 and a generator's must not decide what is matched.
-    found = [np.flatnonzero(side.forecast_flux >= minimum * (1 - 1e-6)) for side in sides]
-    fewest = min(map(len, found))
-    if fewest < 2:
-        notes.append(
-            f"fewer than 2 real frames have a forecast flux of {format_goes_class(minimum)} or more in the train or "
-            "the validation months, so the samples were compared with all frames only."
-        )
-        return None, minimum
-    return found, minimum
-
-
-def _equal_subsets(
-    selection: Sequence[NDArray[np.int64]], orders: Sequence[NDArray[np.int64]], n: int | None
-) -> list[NDArray[np.int64]]:
-    """As many frames of each side as the smallest has, at most `n`, in ascending order.
-
-    The first ones in each side's random order are taken, so that the subsets of different selections overlap and need
-    few features.
-    """
-    size = min(len(numbers) for numbers in selection)
-    size = size if n is None else min(size, n)
-    return [np.sort(order[np.isin(order, numbers)][:size]) for numbers, order in zip(selection, orders, strict=True)]
 
 
 def _distribution(
@@ -486,75 +388,6 @@ def _physics(
             "unit": column.unit,
         }
     return found
-
-
-def _class_names(frames: _Frames) -> NDArray[np.str_]:
-    """Forecast class of each frame: a letter, ``quiet`` or ``unknown``."""
-    flux = frames.forecast_flux
-    letters = class_letters(flux)
-    # class_letters writes nothing for 0, for NaN and for fluxes below A1.0.
-    return np.where(np.isnan(flux), "unknown", np.where(letters == "", "quiet", letters))
-
-
-def _class_counts(frames: _Frames) -> dict[str, int]:
-    return dict(Counter(map(str, _class_names(frames))).most_common())
-
-
-def _classes(sides: tuple[_Frames, _Frames, _Frames], notes: list[str]) -> dict[str, list[NDArray[np.int64]]]:
-    """Frames of each forecast class on every side, for classes with `CLASS_FRAMES` of them everywhere.
-
-    The weak classes are put together where one of them has too few: quiet days are rare when the Sun is active.
-    """
-    names = [_class_names(side) for side in sides]
-
-    def members(group: Sequence[str]) -> list[NDArray[np.int64]]:
-        return [np.flatnonzero(np.isin(side, group)) for side in names]
-
-    def few(group: Sequence[str]) -> bool:
-        return min(map(len, members(group))) < CLASS_FRAMES
-
-    # What the samples do not claim to be needs no figures; a class which no real side has cannot get any.
-    weak = [name for name in _WEAK_CLASSES if name in names[0] and (name in names[1] or name in names[2])]
-    groups: list[tuple[str, ...]] = [(name,) for name in weak]
-    if len(weak) > 1 and any(few(group) for group in groups):
-        groups = [tuple(name for name in _WEAK_CLASSES if any(name in side for side in names))]
-        notes.append(
-            f"forecast classes {', '.join(groups[0])} are measured as one, since one of them alone has fewer than "
-            f"{CLASS_FRAMES} frames on a side."
-        )
-    groups += [(name,) for name in _STRONG_CLASSES if name in names[0]]
-    found = {}
-    for group in groups:
-        label, numbers = "+".join(group), members(group)
-        if few(group):
-            counts = ", ".join(
-                f"{len(part):,} {side}"
-                for part, side in zip(numbers, ("synthetic", "train", "validation"), strict=True)
-            )
-            notes.append(
-                f"forecast class {label} has no figures of its own: {counts} frames, where {CLASS_FRAMES} are needed "
-                "on every side."
-            )
-        else:
-            found[label] = numbers
-    return found
-
-
-def _leaks(training_ranges: Any, validation: xr.Dataset) -> list[str]:
-    """A note where the generator was trained on some of the frames which it is now measured against."""
-    if not training_ranges:
-        return []
-    times = pd.DatetimeIndex(validation["time"].values)
-    seen = np.zeros(len(times), dtype=bool)
-    for start, end in training_ranges:
-        begin, finish = (pd.to_datetime(moment, utc=True).tz_localize(None) for moment in (start, end))
-        seen |= np.asarray((times >= begin) & (times < finish))
-    if not seen.any():
-        return []
-    return [
-        f"leakage: {int(seen.sum()):,} of the {len(times):,} validation frames lie in the time ranges that the "
-        "generator was trained on, so the figures flatter it; measure against months which it has not seen."
-    ]
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import xarray as xr
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,7 +25,7 @@ from sunaug.fidelity.cache import RowCache, default_cache
 from sunaug.fidelity.instruments import FLUXES, Instruments, measure_set
 from sunaug.fidelity.measured import Measured
 from sunaug.fidelity.reference import Reference
-from sunaug.fidelity.stored import FILE, write_reference
+from sunaug.fidelity.stored import FILE, instrument_state, read_instruments, read_safetensors, write_reference
 from sunaug.flares import class_letters
 
 __all__ = ["add_reference", "fit_instruments", "fit_reference", "known_rows"]
@@ -102,7 +101,7 @@ def fit_instruments(
     digest = hashlib.sha256(f"{_VERSION} {seed} {labels} {plain.channels} {plain.intensity_scale}".encode())
     digest.update(images.numpy().tobytes() + fluxes.tobytes() + times.tobytes())
     file = None if cache is None else cache / f"instruments-{digest.hexdigest()[:32]}.safetensors"
-    if file is not None and file.is_file() and (found := _read(file)):
+    if file is not None and (found := _read(file)):
         return Instruments.of(cube, backbones, *found)
     say(f"fitting the encoder and the regressor on {len(rows):,} real frames, once for these frames")
     encoder = fit_encoder(images, times, seed=seed)
@@ -112,21 +111,14 @@ def fit_instruments(
     _, membership, counts = np.unique(class_letters(fluxes[:, -1]), return_inverse=True, return_counts=True)
     weights = torch.from_numpy(counts[membership] ** -_BALANCE)
     reader = fit_critic(images, fluxes, times, labels, weights / weights.sum(), seed=READER_SEED + seed)
+    fitted = Instruments.of(cube, backbones, encoder, reader)
     if file is not None:
-        _write(file, encoder, reader)
-    return Instruments.of(cube, backbones, encoder, reader)
+        _write(file, fitted)
+    return fitted
 
 
-def _write(file: Path, encoder: SolarEncoder | None, reader: Critic | None) -> None:
-    from json import dumps
-
-    tensors: dict[str, Tensor] = {}
-    text: dict[str, str] = {}
-    for name, part in (("encoder", encoder), ("reader", reader)):
-        if part is not None:
-            state, words = part.state()
-            tensors |= {f"{name}.{key}": value for key, value in state.items()}
-            text[name] = dumps(words)
+def _write(file: Path, instruments: Instruments) -> None:
+    tensors, text = instrument_state(instruments)
     file.parent.mkdir(parents=True, exist_ok=True)
     written = file.with_suffix(".partial")
     save_file(tensors, written, metadata=text)
@@ -134,24 +126,11 @@ def _write(file: Path, encoder: SolarEncoder | None, reader: Critic | None) -> N
 
 
 def _read(file: Path) -> tuple[SolarEncoder | None, Critic | None] | None:
-    from json import loads
-
+    """What was fitted before; None where there is none, or the file is damaged."""
     try:
-        with safe_open(file, framework="pt") as content:
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118, no mapping
-            text = content.metadata() or {}
-        parts = [
-            kind.from_state(
-                {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")},
-                loads(text[name]),
-            )
-            if name in text
-            else None
-            for name, kind in (("encoder", SolarEncoder), ("reader", Critic))
-        ]
+        return read_instruments(*read_safetensors(file))
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError):
         return None
-    return parts[0], parts[1]  # type: ignore[return-value]
 
 
 def add_reference(bundle: Bundle, cube: xr.Dataset, say: Callable[[str], None] = lambda text: None) -> bool:
@@ -204,8 +183,7 @@ def fit_reference(
     for split in ("train", "validation"):
         side = select_split(cube, split)
         rows = known_rows(side)
-        told = None if report is None else partial(_told, report, done)
-        sides.append(measure_set(side, rows, instruments, cache, told) if len(rows) else None)
+        sides.append(measure_set(side, rows, instruments, cache, report, before=done) if len(rows) else None)
         done += len(rows)
     train, validation = sides
     if train is None or validation is None:
@@ -214,7 +192,3 @@ def fit_reference(
             "months; ingest more months, with --flares."
         )
     return Reference.of(train, validation, instruments)
-
-
-def _told(report: Callable[[int], None], before: int, done: int) -> None:
-    report(before + done)

@@ -1,132 +1,26 @@
 """The gate: does a set of samples pass for real frames, and which single samples do not?
 
-The limits are measured and not chosen. The same figures are made of sets of real frames in the samples' place: windows
-of the train months whose frames follow each other in time, as many frames with the same mix of conditions, against the
-same validation frames. A limit lies above the median window by as much as the most unusual one does, times what it
-takes for each window to pass in this figure when it is left out (at least 1), times what it takes for nine in ten of
-them to pass in all figures at once. So a set passes if it is no further from the validation months than a real stretch
-of another season.
+A set passes if it is no further from the validation months than a real stretch of another season: `limits` says how far
+that is, `policy` which figures count.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sunaug.errors import UsageError
 from sunaug.fidelity.comparison import HIGHER_IS_BETTER, compare_sets
-from sunaug.fidelity.memorisation import copies
+from sunaug.fidelity.limits import limits_of
+from sunaug.fidelity.policy import Policy
 from sunaug.fidelity.reference import Looked, Reference, matching
 from sunaug.fidelity.verdict import PASSED, REFUSED
 
-__all__ = ["Assessment", "Check", "Policy", "assess", "judge_samples", "load_policy", "policy_names"]
-
-_GEOMETRY = ("limb_radius *", "limb_offset *", "limb_width *", "limb_ellipticity *")
-_ONE_BY_ONE = ("memorisation", "claims")
-"""Families without a part in the allowance for many figures at once, as recall has none: what they are about (copies,
-disobedience, kinds of frames that are missing) is not to be let pass."""
-
-_PARTS = 6
-_FEWEST = 5
-"""Real windows that a limit needs."""
-
-
-class Policy(BaseModel):
-    """What the gate asks.
-
-    Attributes
-    ----------
-    name : str
-    gating : list of str
-        Patterns (``frechet solar``, ``limb_*``) of the figures that a set is refused for; all others are reported.
-    ignored : list of str
-        Patterns of gating figures that are reported only.
-    windows : int
-        Real windows that the limits are made from, at most.
-    confidence : float
-        Share of the real windows that pass in all gating figures at once when they are left out of the limits.
-    geometry_pixels : float
-        Differences of the limb's radius, centre, width and shape below this are no reason to refuse: frames of a cube
-        are not registered any better.
-    minimum_frames : int
-        Smaller sets cannot be judged, and are refused.
-    samples : int
-        Samples that the set is judged by, at most.
-    drop : bool
-        Whether single samples that no real frame is like are marked as rejected, and the set is judged without them.
-    drop_share : float
-        A set with a larger share of such samples is refused: what a gate has to pick its samples from is no good.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    gating: list[str]
-    ignored: list[str] = []
-    windows: int = Field(13, ge=5, le=99)
-    confidence: float = Field(0.9, ge=0.5, le=1)
-    geometry_pixels: float = Field(0.1, ge=0)
-    minimum_frames: int = Field(32, ge=12)
-    samples: int = Field(1024, ge=32)
-    drop: bool = True
-    drop_share: float = Field(0.25, ge=0, le=1)
-
-    def gates(self, name: str) -> bool:
-        """Whether a set can be refused for this figure."""
-        return any(fnmatch(name, one) for one in self.gating) and not any(fnmatch(name, one) for one in self.ignored)
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of everything that it says."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
-
-
-def policy_names() -> list[str]:
-    """Names of the policies that come with sunaug."""
-    folder = resources.files("sunaug.fidelity") / "policies"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def load_policy(source: str | Path = "default") -> Policy:
-    """Read a policy.
-
-    Parameters
-    ----------
-    source : str or pathlib.Path
-        A YAML file, or the name of a policy that comes with sunaug.
-
-    Raises
-    ------
-    UsageError
-        If there is no such policy, or it says something that no policy can.
-    """
-    path = Path(source)
-    if str(source) in policy_names():
-        text = (resources.files("sunaug.fidelity") / "policies" / f"{source}.yaml").read_text(encoding="utf-8")
-    elif path.is_file():
-        text = path.read_text(encoding="utf-8")
-    else:
-        raise UsageError(f"{source}: no such policy; give a YAML file or one of {', '.join(policy_names())}.")
-    try:
-        content = yaml.safe_load(text)
-        return Policy.model_validate({"name": path.stem} | content if isinstance(content, dict) else {})
-    except yaml.YAMLError as error:
-        raise UsageError(f"{source}: not YAML ({str(error).splitlines()[0]}).") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the policy"
-        raise UsageError(f"{source}: {where}: {first['msg']}.") from None
+__all__ = ["Assessment", "Check", "assess", "described", "judge_samples"]
 
 
 @dataclass(frozen=True)
@@ -240,55 +134,6 @@ class Assessment:
         return f"Refused: {len(self.failed)} of {len(gating)} gating checks fail: {worst}{more}."
 
 
-def _rooms(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and room above it of figures (windows, k) of which less is better; no room if fewer than 5 have one.
-
-    The room reaches to the largest window, and as much further as it takes for each window to lie within what the
-    others give.
-    """
-    middle, room = np.full((2, windows.shape[1]), np.nan)
-    for column, values in enumerate(windows.T):
-        values = values[np.isfinite(values)]
-        if len(values) < _FEWEST:
-            continue
-        needed = 1.0
-        for left_out in range(len(values)):
-            others = np.delete(values, left_out)
-            centre, reach = np.median(others), others.max() - np.median(others)
-            if reach > 0:
-                needed = max(needed, float((values[left_out] - centre) / reach))
-        middle[column] = np.median(values)
-        room[column] = needed * (values.max() - middle[column])
-    return middle, room
-
-
-def _allowance(windows: NDArray[np.float64], confidence: float) -> float:
-    """Times the room that it takes for a share of the windows (windows, k) to pass in all figures when left out."""
-    worst = []
-    for left_out in range(len(windows)):
-        middle, room = _rooms(np.delete(windows, left_out, axis=0))
-        excess = (windows[left_out] - middle) / np.where(room > 0, room, np.nan)
-        worst.append(np.nanmax(excess) if np.isfinite(excess).any() else 0.0)
-    return float(max(1.0, np.quantile(worst, confidence))) if worst else 1.0
-
-
-def _range(name: str) -> tuple[float, float]:
-    """The smallest and the largest value that a figure can have, as far as it is bounded."""
-    bounded = ("precision", "recall", "coverage", "copies", "authenticity", "membership")
-    measure = name.split(" ")[0]
-    if measure in bounded:
-        return 0.0, 1.0
-    # Less than nothing obeyed is no claim: a real frame's label that cannot be read sets no limit.
-    return (0.0 if measure in ("obeys", "density") else -np.inf), np.inf
-
-
-def _copy_shares(validation: Looked, names: Sequence[str]) -> NDArray[np.float64]:
-    """Share of copies among the validation frames, in six parts that follow each other in time: (6, names)."""
-    parts = np.array_split(np.arange(len(validation)), _PARTS)
-    kinds = {"copies pixels": validation.pixels.distance, "copies features": validation.features.distance}
-    return np.array([[copies(kinds[name][rows], kinds[name]) for name in names] for rows in parts])
-
-
 def _subsets(samples: Looked, n: int, random: np.random.Generator) -> list[Looked]:
     """Up to four sets of n samples, no sample in two of them."""
     order = random.permutation(len(samples))
@@ -334,21 +179,8 @@ def assess(
     signs = np.array([-1.0 if name.split(" ")[0] in HIGHER_IS_BETTER else 1.0 for name in names])
     real_figures = np.array([[one[name].value for name in names] for one in windows]) * signs
     gating = np.array([policy.gates(name) for name in names])
-    middle, room = _rooms(real_figures)
-    seen = np.array([name.startswith("copies ") for name in names])
-    if seen.any():
-        # What counts as a copy is set by the validation frames: their own months tell how it scatters.
-        shares = _copy_shares(validation, [name for name in names if name.startswith("copies ")])
-        middle[seen], room[seen] = _rooms(shares)
-    families = np.array([ours[0][name].family for name in names])
-    one_by_one = np.isin(families, _ONE_BY_ONE) | np.array([name.startswith("recall ") for name in names])
-    allowance = _allowance(real_figures[:, gating & ~one_by_one], policy.confidence)
-    limits = middle + np.where(one_by_one, 1.0, allowance) * room
-    on_limb = [any(fnmatch(name, pattern) for pattern in _GEOMETRY) for name in names]
-    limits = np.where(on_limb, np.maximum(limits, policy.geometry_pixels / reference.disk_radius), limits) * signs
-    # A limit that no set could miss is none.
-    ranges = np.array([_range(name) for name in names])
-    limits = np.where((limits <= ranges[:, 0]) & (signs < 0) | (limits >= ranges[:, 1]) & (signs > 0), np.nan, limits)
+    families = [ours[0][name].family for name in names]
+    limits = signs * limits_of(names, families, gating, signs, real_figures, reference, policy)
     checks = []
     for column, name in enumerate(names):
         known = real_figures[:, column][np.isfinite(real_figures[:, column])] * signs[column]

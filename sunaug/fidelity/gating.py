@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, open_cube, set_attributes, write_frames
 from sunaug.errors import SunaugError
-from sunaug.fidelity.gate import Assessment, Policy, assess, described, judge_samples
+from sunaug.fidelity.gate import Assessment, assess, described, judge_samples
 from sunaug.fidelity.instruments import measure_set
 from sunaug.fidelity.measured import Measured, concatenate
+from sunaug.fidelity.policy import Policy
 from sunaug.fidelity.stored import FILE, StoredReference, read_reference
 from sunaug.fidelity.verdict import UNGATED, UNJUDGED, verdict_of
 
@@ -118,7 +119,7 @@ def _judge(
     done = 0
     for batch in batches:
         count = batch.sizes["sample"]
-        measured = measure_set(batch, np.arange(count), stored.instruments, report=_after(report, done))
+        measured = measure_set(batch, np.arange(count), stored.instruments, report=report, before=done)
         out, reasons = judge_samples(stored.reference.look(measured), stored.reference)
         dropped.append(out)
         why = {name: why.get(name, 0) + reasons.get(name, 0) for name in {**why, **reasons}}
@@ -130,7 +131,3 @@ def _judge(
     looked = stored.reference.look(concatenate(kept))
     found = assess(looked, stored.reference, policy, share_dropped=float(every.mean()))
     return replace(found, dropped=every, why_dropped=why)
-
-
-def _after(report: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:
-    return None if report is None else lambda done: report(before + done)

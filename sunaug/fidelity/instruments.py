@@ -140,6 +140,8 @@ def measure_set(
     instruments: Instruments,
     cache: RowCache | None = None,
     report: Callable[[int], None] | None = None,
+    *,
+    before: int = 0,
 ) -> Measured:
     """Measure some frames of a cube.
 
@@ -155,6 +157,8 @@ def measure_set(
         What is in it is not measured again.
     report : callable, optional
         Called with the number of frames done so far.
+    before : int
+        Frames that were done before these, for `report`.
     """
     dim = "time" if "time" in cube.dims else "sample"
     makers, cache = instruments._makers(), cache or RowCache(None)
@@ -166,7 +170,7 @@ def measure_set(
         rows = {name: _rows(cache, maker, keys, frames, make) for name, (maker, make) in makers.items()}
         parts.append(_measured(chosen, frames, rows, instruments))
         if report:
-            report(min(start + _BATCH, len(numbers)))
+            report(before + min(start + _BATCH, len(numbers)))
     return concatenate(parts)
 
 

@@ -143,15 +143,49 @@ def write_reference(path: Path, reference: Reference, instruments: Instruments) 
             instruments.geometry.disk_radius,
         ]
     )
+    fitted, words = instrument_state(instruments)
+    tensors, text = tensors | fitted, text | words
+    partial = path.with_suffix(".partial")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata=text)
+    partial.replace(path)
+    readable(path.parent)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and text of a file; `SafetensorError` or `OSError` where it is none."""
+    with safe_open(path, framework="pt") as file:
+        # Not a mapping, though it has keys.
+        names = list(file.keys())
+        return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+
+
+def instrument_state(instruments: Instruments) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Encoder and regressor as tensors and text, as far as there are any."""
+    tensors: dict[str, Tensor] = {}
+    text: dict[str, str] = {}
     for name, part in (("encoder", instruments.encoder), ("reader", instruments.reader)):
         if part is not None:
             state, words = part.state()
             tensors |= {f"{name}.{key}": value for key, value in state.items()}
             text[name] = json.dumps(words)
-    partial = path.with_suffix(".partial")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata=text)
-    partial.replace(path)
-    readable(path.parent)
+    return tensors, text
+
+
+def read_instruments(
+    tensors: Mapping[str, Tensor], text: Mapping[str, str]
+) -> tuple[SolarEncoder | None, Critic | None]:
+    """The encoder and the regressor that `instrument_state` gave.
+
+    Raises
+    ------
+    KeyError, ValueError, RuntimeError
+        If something is missing or does not fit.
+    """
+    encoder = (
+        SolarEncoder.from_state(_part(tensors, "encoder."), json.loads(text["encoder"])) if "encoder" in text else None
+    )
+    reader = Critic.from_state(_part(tensors, "reader."), json.loads(text["reader"])) if "reader" in text else None
+    return encoder, reader
 
 
 def read_reference(path: Path) -> StoredReference:
@@ -163,9 +197,7 @@ def read_reference(path: Path) -> StoredReference:
         If it is not one, or of another version.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
-            text: Mapping[str, str] = file.metadata() or {}
+        tensors, text = read_safetensors(path)
         if text.get("version") != _VERSION:
             raise SunaugError(
                 f"{path}: fidelity reference of version {text.get('version')}, this sunaug reads {_VERSION}; fit it "
@@ -229,9 +261,6 @@ def _read(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> StoredRefer
         classifier = Classifier(**{name: _array(value) for name, value in _part(tensors, "classifier.").items()})
     space = PixelSpace(_array(tensors["space.mean"]), _array(tensors["space.axes"]))
     channels, scale, size, radius = json.loads(text["instruments"])
-    encoder = (
-        SolarEncoder.from_state(_part(tensors, "encoder."), json.loads(text["encoder"])) if "encoder" in text else None
-    )
-    reader = Critic.from_state(_part(tensors, "reader."), json.loads(text["reader"])) if "reader" in text else None
+    encoder, reader = read_instruments(tensors, text)
     instruments = Instruments(tuple(channels), scale, Geometry(size, radius), (), encoder, reader)
     return StoredReference(Reference(sides[0], sides[1], space, budget, classifier, near, radius), instruments)

@@ -71,7 +71,7 @@ def test_fid_is_that_of_pytorch_fids_command(weights, pictures, seen, tmp_path):
     expected = float(re.search(r"^FID:\s+(\S+)$", ended.stdout, re.MULTILINE).group(1))
     ours = frechet_distance(*(FeatureStatistics.of(seen[name]) for name in pictures))
     assert expected > 0.01
-    assert ours == pytest.approx(expected, rel=1e-3)
+    assert ours == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.fixture(scope="module", params=[pytest.param("inception", marks=pytest.mark.realdata), "made up"])
@@ -109,8 +109,8 @@ def test_kid_is_that_of_torch_fidelity(features, share):
     for _ in range(subsets):
         chosen = [values[random.choice(len(values), count, replace=False)] for values in (synthetic, real)]
         ours.append(kernel_distance(*chosen, subsets=0).value)
-    assert np.mean(ours) == pytest.approx(expected[kid.KEY_METRIC_KID_MEAN], rel=1e-3)
-    assert np.std(ours) == pytest.approx(expected[kid.KEY_METRIC_KID_STD], rel=1e-3, abs=1e-9)
+    assert np.mean(ours) == pytest.approx(expected[kid.KEY_METRIC_KID_MEAN], rel=1e-9)
+    assert np.std(ours) == pytest.approx(expected[kid.KEY_METRIC_KID_STD], rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("k", [3, 5])
@@ -119,7 +119,7 @@ def test_overlap_is_that_of_prdc(features, k):
     ours = overlap(features["real"], features["synthetic"], k=k)
     expected = prdc.compute_prdc(features["real"], features["synthetic"], nearest_k=k)
     for name, value in expected.items():
-        assert getattr(ours, name) == pytest.approx(value, rel=1e-3), name
+        assert getattr(ours, name) == pytest.approx(value, rel=1e-9), name
 
 
 def test_precision_and_recall_are_those_of_torch_fidelity(features):

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from sunaug.errors import GateRefused, UsageError
-from sunaug.fidelity.gate import Assessment, Check, Policy, _allowance, _rooms, described, load_policy, policy_names
+from sunaug.fidelity.gate import Assessment, Check, described
+from sunaug.fidelity.limits import allowance, rooms
+from sunaug.fidelity.policy import Policy, load_policy, policy_names
 from sunaug.fidelity.reference import Mix, matching, strata
 from sunaug.fidelity.verdict import refuse_ungated, verdict_of
 
@@ -57,9 +59,9 @@ def test_limits_hold_every_window_that_is_left_out():
     random = np.random.default_rng(0)
     windows = random.lognormal(0, 1, (13, 6))
     windows[3, 2] = 60.0  # one unusual month
-    middle, room = _rooms(windows)
+    middle, room = rooms(windows)
     for left_out in range(13):
-        centre, reach = _rooms(np.delete(windows, left_out, axis=0))
+        centre, reach = rooms(np.delete(windows, left_out, axis=0))
         assert (centre + reach > 0).all()
     assert (windows <= middle + room + 1e-9).all()
     # The unusual month is let in because it was there, and what comes with it is a wide room for this figure alone.
@@ -69,21 +71,21 @@ def test_limits_hold_every_window_that_is_left_out():
 
 def test_nine_in_ten_windows_pass_everything_when_left_out():
     windows = np.random.default_rng(1).lognormal(0, 0.6, (13, 40))
-    allowance = _allowance(windows, 0.9)
+    times = allowance(windows, 0.9)
     passing = 0
     for left_out in range(13):
-        middle, room = _rooms(np.delete(windows, left_out, axis=0))
-        passing += bool((windows[left_out] <= middle + allowance * room).all())
-    assert allowance > 1
+        middle, room = rooms(np.delete(windows, left_out, axis=0))
+        passing += bool((windows[left_out] <= middle + times * room).all())
+    assert times > 1
     assert passing >= 11
-    assert _allowance(windows, 1.0) >= allowance
+    assert allowance(windows, 1.0) >= times
 
 
 def test_figures_that_few_windows_give_have_no_limit():
     windows = np.full((13, 2), np.nan)
     windows[:4, 0] = 1.0
     windows[:, 1] = np.arange(13)
-    middle, room = _rooms(windows)
+    middle, room = rooms(windows)
     assert np.isnan([middle[0], room[0]]).all()
     assert middle[1] == 6
 
@@ -97,6 +99,19 @@ def test_policies():
     assert not POLICY.gates("limb_width aia171")
     assert len(POLICY.hash) == 64
     assert POLICY.hash != default.hash == load_policy("default").hash
+
+
+def test_a_policy_can_take_over_another_one(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: default\nwindows: 9\nignored: ['limb_*']\n")
+    mine, default = load_policy(file), load_policy()
+    assert (mine.name, mine.windows, mine.confidence) == ("mine", 9, default.confidence)
+    assert default.gates("limb_radius aia171")
+    assert not mine.gates("limb_radius aia171")
+    assert not mine.gates("kid solar-content")
+    content = load_policy("content")
+    assert content.gates("frechet solar-content")
+    assert not content.gates("frechet solar-texture")
 
 
 @pytest.mark.parametrize(

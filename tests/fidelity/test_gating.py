@@ -6,9 +6,10 @@ from sunaug.bundle import load_bundle
 from sunaug.cube import FrameStatus, open_cube, select_split
 from sunaug.errors import SunaugError
 from sunaug.fidelity.fitting import add_reference, fit_instruments, fit_reference
-from sunaug.fidelity.gate import Policy, assess
+from sunaug.fidelity.gate import assess
 from sunaug.fidelity.gating import gate_cube, gate_samples, mark_ungated
 from sunaug.fidelity.instruments import measure_set
+from sunaug.fidelity.policy import Policy
 from sunaug.fidelity.stored import FILE, read_reference, write_reference
 from sunaug.generation import Request, generate_cube
 from tests.models import make_bundle, make_cube

@@ -5,19 +5,16 @@ import time
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from sunaug.errors import UsageError
 from sunaug.judging import Frames
+from sunaug.judging import app as judging_app
 from sunaug.judging.trials import trials_of
 from sunaug.pictures import frame_picture
 from tests.judging.experiments import make_cubes, make_experiment
 from tests.models import CHANNELS
-
-fastapi = pytest.importorskip("fastapi", reason="needs the extra service")
-from fastapi.testclient import TestClient  # noqa: E402
-
-from sunaug.judging import app as judging_app  # noqa: E402
 
 
 @pytest.fixture(scope="module")

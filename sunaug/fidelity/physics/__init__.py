@@ -39,13 +39,11 @@ __all__ = [
     "EnergyBudget",
     "Geometry",
     "Table",
-    "compare",
     "count",
     "distance",
     "distances",
     "fit_limb",
     "join",
-    "measure",
     "tables",
     "tabulate",
     "take",
@@ -132,46 +130,3 @@ def tables(
     if not parts:
         raise UsageError("physical checks need at least one frame.")
     return join(parts)
-
-
-def measure(
-    batches: Iterable[NDArray[np.floating]],
-    channels: Sequence[str],
-    intensity_scale: str,
-    geometry: Geometry,
-    *,
-    report: Callable[[int], None] | None = None,
-) -> Table:
-    """The table of a set of frames under its former name: see `tables`."""
-    return tables(batches, channels, intensity_scale, geometry, report=report)
-
-
-def compare(synthetic: Table, real: Table, other_real: Table | None = None) -> dict[str, dict[str, float | str | None]]:
-    """Set the measures of two sets of frames side by side.
-
-    Parameters
-    ----------
-    synthetic, real : Table
-    other_real : Table, optional
-        Real frames of other months, for the floor.
-
-    Returns
-    -------
-    dict of str to dict
-        For each measure that both sides have ``synthetic`` and ``real`` (see `typical`), their ``distance``, ``floor``
-        (the same between `other_real` and `real`; None if unknown) and ``unit``.
-    """
-    rows: dict[str, dict[str, float | str | None]] = {}
-    for name, column in real.items():
-        apart = distance(synthetic[name], column)
-        if not np.isfinite(apart):
-            continue
-        floor = distance(other_real[name], column) if other_real else float("nan")
-        rows[name] = {
-            "synthetic": typical(synthetic[name]),
-            "real": typical(column),
-            "distance": apart,
-            "floor": floor if np.isfinite(floor) else None,
-            "unit": column.unit,
-        }
-    return rows

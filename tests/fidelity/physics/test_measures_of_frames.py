@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from scipy.special import erfc
 
 from sunaug.errors import UsageError
-from sunaug.fidelity.physics import FAMILIES, Geometry, compare, count, distance, measure, tables, tabulate, typical
+from sunaug.fidelity.physics import FAMILIES, Geometry, count, distance, tables, tabulate, typical
 from sunaug.fidelity.physics.spectrum import radial_power
 
 SIZE, RADIUS = 64, 28.0
@@ -290,15 +289,3 @@ def test_what_cannot_be_measured(suns):
         tabulate(frames, CHANNELS[:2], "browse", GEOMETRY)
     with pytest.raises(UsageError, match="unknown intensity scale 'counts'"):
         tabulate(frames, CHANNELS, "counts", GEOMETRY)
-
-
-def test_tables_side_by_side(suns):
-    real, other = (measure([suns(20, seed)], CHANNELS, "browse", GEOMETRY) for seed in (1, 2))
-    blurred = measure([ndimage.gaussian_filter(suns(20, 3), (0, 0, 1, 1))], CHANNELS, "browse", GEOMETRY)
-    rows = compare(blurred, real, other)
-    assert rows["fine_structure aia171"]["distance"] > 8 * rows["fine_structure aia171"]["floor"]
-    for row in rows.values():
-        assert row.keys() == {"synthetic", "real", "distance", "floor", "unit"}
-    for name, row in compare(real, real).items():
-        assert row["distance"] == pytest.approx(0, abs=1e-9), name
-        assert row["floor"] is None

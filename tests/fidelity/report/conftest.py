@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from sunaug.cube import FrameStatus, create_cube, write_frames
 from sunaug.fidelity import evaluate as room
 from sunaug.fidelity.backbones import Backbone
 from sunaug.fidelity.evaluate import Evaluation, run_evaluation
 from sunaug.fidelity.instruments import Instruments
+from tests.suns import write_cube
 
-SIZE, RADIUS = 32, 14.0
+SIZE = 32
 CLASSES = (0.0, 3e-7, 2e-6, 1.5e-5)
 
 
@@ -48,25 +47,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write frames into a cube: with `times` an observed one, without them a synthetic one."""
     folder = tmp_path_factory.mktemp("cubes")
 
-    def write(
-        name: str, frames: NDArray[np.floating], flux: NDArray[np.floating], times: Any = None, **attrs: Any
-    ) -> Path:
-        path = folder / name
-        create_cube(
-            path,
-            channels=["aia171", "aia131", "aia94"],
-            size=SIZE,
-            disk_radius=RADIUS,
-            intensity_scale="browse",
-            times=times,
-            n_samples=len(frames) if times is None else None,
-            attrs=attrs,
-        )
-        complete = np.full(len(frames), FrameStatus.COMPLETE, np.int8)
-        write_frames(path, 0, {"intensity": frames, "forecast_flux": flux, "frame_status": complete})
-        return path
-
-    return write
+    return lambda name, *frames, **attrs: write_cube(folder / name, *frames, **attrs)
 
 
 @pytest.fixture(scope="session")
