@@ -80,6 +80,7 @@ def summed_up(name: str, found: Assessment) -> dict[str, Any]:
         "problems": found.problems,
         "gating": sum(one.gating and one.known for one in found.checks),
         "failed": {one.name: round(one.excess, 2) for one in found.failed},
+        "authenticity": next((round(one.excess, 2) for one in found.checks if one.name == "authenticity"), None),
         "worst": max((one.excess for one in found.checks if one.gating and one.known), default=float("nan")),
         "by_family": {
             family: max(one.excess for one in found.checks if one.gating and one.known and one.family == family)

@@ -1,4 +1,4 @@
-"""Sets of frames as the checks see them: everything that is measured of each frame, and nothing of its pixels.
+"""Sets of frames as the checks see them: what is measured of each frame, and of its pixels a thumbnail.
 
 Whatever a check compares is a function of rows, one row a frame: a subset of the frames (a class, a month, a resample)
 is compared without looking at a pixel again, and rows that were made once are found again by the content of the frame.

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -288,7 +288,7 @@ def _lines(
     ours: NDArray[np.float64],
     theirs: NDArray[np.float64],
     real: Sequence[NDArray[np.float64]],
-    step: str | None,
+    step: Literal["mid"] | None,
 ) -> None:
     if real:
         stack = np.stack(real)
@@ -306,7 +306,7 @@ def _lines(
             high,
             color=_BAND,
             linewidth=0,
-            step=step,  # type: ignore[arg-type]
+            step=step,
             label="real, single months",
         )
     drawstyle = "default" if step is None else f"steps-{step}"
