@@ -250,7 +250,7 @@ def _draw(measure: str, name: str, column: Column, months: Months, where: str, p
         figure = Figure(figsize=(3.3, 3.1 if beside else 2.5), layout="constrained")
         grid = figure.subplots(1 + beside, 1, sharex=True, squeeze=False, height_ratios=[3, 1.2][: 1 + beside])
         axes: list[Axes] = list(grid[:, 0])
-        stepped = "mid" if column.kind == "histogram" else None
+        stepped: Literal["mid"] | None = "mid" if column.kind == "histogram" else None
         if measure == "intensity":
             ours, theirs, *real = (np.where(one > 0, one, np.nan) for one in (ours, theirs, *real))
         _lines(axes[0], positions, ours, theirs, real, stepped)
