@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -61,14 +60,22 @@ def write_stand_ins(path: Path, reference: Path, n: int) -> None:
 
 
 def timed(command: list[str], cache: Path) -> tuple[float, float]:
-    """Seconds and peak memory (MiB) of a command."""
-    before = time.perf_counter()
+    """Seconds and peak memory (MiB) of a command.
+
+    The peak is the kernel's for the process since it began to run the command: what `wait4` gives counts what this
+    process had when it forked, too.
+    """
+    before, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, env={**os.environ, "SUNAUG_CACHE": str(cache)})
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        # A process that has ended has no memory to tell of.
+        if "VmHWM" in status:
+            peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        time.sleep(0.5)
+    if process.returncode:
         raise SystemExit(f"{' '.join(command)}: failed.")
-    assert isinstance(usage, resource.struct_rusage)
-    return time.perf_counter() - before, usage.ru_maxrss / 1024
+    return time.perf_counter() - before, peak
 
 
 def main() -> None:

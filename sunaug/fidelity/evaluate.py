@@ -55,8 +55,8 @@ RESAMPLES = 20
 """Draws of blocks of real frames that the interval of a floor is made of."""
 
 _BLOCK = np.timedelta64(10, "D")
-Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""What is done and its total, to a context whose value takes the number done: `sunaug.cli.progress.progress`."""
+Progress: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
+"""What is done, its total and their unit, to a context whose value takes the number done: `sunaug.cli.progress.progress`."""
 
 
 def run_evaluation(
@@ -166,7 +166,9 @@ def run_evaluation(
         dims[TEXTURE] = instruments.encoder.texture_dims
         dims[CONTENT] = instruments.encoder.dims - dims[TEXTURE]
     distribution: dict[str, Any] = {}
-    with (progress or _silent)("distances", len(origins) * (len(chosen) + len(chosen_classes))) as report:
+    with (progress or _silent)(
+        "distances", len(origins) * (len(chosen) + len(chosen_classes)), "comparisons"
+    ) as report:
         done = 0
         for label in origins:
             figures: dict[str, Any] = {}
@@ -270,7 +272,7 @@ def _measure(
     sides: tuple[Frames, Frames, Frames], instruments: Instruments, cache: RowCache, progress: Progress
 ) -> list[Measured]:
     found: list[Measured] = []
-    with progress("measuring frames", sum(side.count for side in sides)) as report:
+    with progress("measuring", sum(side.count for side in sides), "frames") as report:
         done = 0
         for side in sides:
             found.append(measure_set(side.cube, np.arange(side.count), instruments, cache, report, before=done))
@@ -295,7 +297,7 @@ def _gate(
     return assess(looked, reference, policy, seed=seed), looked, reference
 
 
-def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+def _silent(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
     return nullcontext(lambda done: None)
 
 
