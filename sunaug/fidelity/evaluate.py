@@ -56,7 +56,7 @@ RESAMPLES = 20
 
 _BLOCK = np.timedelta64(10, "D")
 Progress: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
-"""What is done, its total and their unit, to a context whose value takes the number done: `sunaug.cli.progress.progress`."""
+"""What is done, its total and its unit, to a context whose value takes the number done: `sunaug.cli.progress`."""
 
 
 def run_evaluation(
