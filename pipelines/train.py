@@ -214,6 +214,7 @@ def train_bundle(
     """
     opened = open_cube(cube)
     out = Path(out)
+    start = load_bundle(recipe.start) if recipe.start and not (resume and checkpoint_paths(out)) else None
     judge = None
     if recipe.evaluate_images:
         judge = Judge.of(
@@ -233,7 +234,8 @@ def train_bundle(
         devices=devices,
         strategy=strategy,
         judge=judge,
-        start=load_bundle(recipe.start).generator if recipe.start and not (resume and checkpoint_paths(out)) else None,
+        start=start.generator if start else None,
+        seen=start.info.training_ranges if start else (),
         minutes=minutes,
         tensorboard=tensorboard,
         report=report,
@@ -261,7 +263,7 @@ def train_bundle(
         disk_radius=disk_radius,
         scaling=trained.scaling,
         recipe=recipe.model_dump(mode="json"),
-        training_ranges=trained.frames.time_ranges,
+        training_ranges=trained.training_ranges,
         training=training,
     )
     reference = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sunaug.cube.splits import join_ranges
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel
 from sunaug.networks import Generator, StyleGAN2Config
@@ -80,6 +81,7 @@ class TrainedGenerator:
 
     `images` is what the weights have seen, which is less than the run's where an earlier evaluation was the best;
     `evaluation` has the figures of that one. `first` is true in the first of several processes, which writes.
+    `training_ranges` are the times of the frames and of those that the generator to start from was trained on.
     """
 
     generator: Generator
@@ -87,6 +89,7 @@ class TrainedGenerator:
     scaling: IntensityScaling
     channels: list[str]
     frames: TrainingFrames
+    training_ranges: list[list[str]]
     images: int
     seconds: float
     evaluation: dict[str, Any]
@@ -100,14 +103,19 @@ def network_config(recipe: Recipe, size: int, image_channels: int) -> StyleGAN2C
 
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
-    """Refuse to resume under another recipe; its length may change, and how often the run is looked at."""
+    """Refuse to resume a checkpoint under another recipe; its length may change, and how often the run is looked at."""
     free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
     now = recipe.model_dump(mode="json", exclude=free)
-    changed = [name for name in now if now[name] != saved.get(name)]
+    changed = [name for name in now if now[name] != saved["recipe"].get(name)]
     if changed:
         raise UsageError(
             f"the run was started with another recipe ({', '.join(changed)} differ); resume with the same one, or "
             "give another --out."
+        )
+    if recipe.start and "seen" not in saved:
+        raise UsageError(
+            "the run was started by an earlier sunaug, which did not keep what the bundle it starts from was trained "
+            "on; start it again with another --out."
         )
 
 
@@ -139,6 +147,7 @@ def train(
     strategy: str = "auto",
     judge: Judge | None = None,
     start: Generator | None = None,
+    seen: Iterable[Sequence[str]] = (),
     minutes: float | None = None,
     tensorboard: bool = False,
     report: Callable[[int], None] | None = None,
@@ -163,6 +172,9 @@ def train(
         Measures samples as often as the recipe says, and the best weights are kept. Without it the last ones are.
     start : Generator, optional
         Generator to start from, of a smaller or equal size; ignored where the run is resumed.
+    seen : iterable of (start, end)
+        Times that `start` was trained on, as `sunaug.cube.splits.time_ranges` writes them: what it has seen of them is
+        in the new generator too. Kept in the checkpoints.
     minutes : float, optional
         Stop cleanly, with a checkpoint, after this time in this process.
     tensorboard : bool
@@ -195,7 +207,7 @@ def train(
     if saved and not resume:
         raise UsageError(f"{out}: holds a run already; add --resume to go on with it, or give another --out.")
     if saved:
-        _checked(recipe, saved["recipe"])
+        _checked(recipe, saved)
     scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
     frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance)
     # Fabric's own FSDP wants GPUs and wraps `forward` alone: its DDP starts the processes, the trainer does the rest.
@@ -205,7 +217,7 @@ def train(
     config = network_config(recipe, cube.sizes["y"], len(channels))
     trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start, sharded=strategy == "fsdp")
     run = _Run(
-        trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], judge, say or (lambda text: None)
+        trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], seen, judge, say or (lambda text: None)
     )
     run.start(saved, tensorboard=tensorboard)
     run.go(minutes, report)
@@ -223,6 +235,7 @@ class _Run:
         channels: list[str],
         scaling: IntensityScaling,
         intensity_scale: str,
+        seen: Iterable[Sequence[str]],
         judge: Judge | None,
         say: Callable[[str], None],
     ) -> None:
@@ -232,6 +245,7 @@ class _Run:
         # The first process alone writes; the others do the same work on their share of each batch.
         self.writes = trainer.fabric.is_global_zero
         self.seconds = 0.0
+        self.seen = [list(one) for one in seen]
         self.best: dict[str, Any] = {}
         frames = trainer.frames.images
         chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
@@ -262,6 +276,7 @@ class _Run:
     def _take(self, saved: dict[str, Any]) -> None:
         self.trainer.load_state_dict(saved["trainer"])
         self.seconds = saved["seconds"]
+        self.seen = saved.get("seen", [])
         # The best weights may be of an evaluation after the checkpoint: they and their figures stay together.
         self.best = {}
         if self.judge and (self.out / _BEST).exists():
@@ -401,6 +416,7 @@ class _Run:
             state = {
                 "trainer": trainer,
                 "recipe": self.recipe.model_dump(mode="json"),
+                "seen": self.seen,
                 "seconds": self.seconds,
             }
             save_checkpoint(self.out, self.trainer.images, state, self.recipe.keep_checkpoints)
@@ -418,6 +434,7 @@ class _Run:
             scaling=self.scaling,
             channels=self.channels,
             frames=trainer.frames,
+            training_ranges=join_ranges([*trainer.frames.time_ranges, *self.seen]),
             images=images,
             seconds=self.seconds,
             evaluation=self.best,

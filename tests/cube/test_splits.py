@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from sunaug.cube import FrameStatus, create_cube, open_cube, select_split, write_frames
-from sunaug.cube.splits import parse_splits
+from sunaug.cube.splits import join_ranges, parse_splits
 from sunaug.errors import SunaugError, UsageError
 
 TIMES = pd.date_range("2012-07-29T12:00", "2012-08-03", freq="12h").to_numpy()
@@ -61,3 +61,10 @@ def test_months_of_the_splits_can_be_chosen(tmp_path):
 def test_senseless_splits_are_refused(text, message):
     with pytest.raises(UsageError, match=message):
         parse_splits(text)
+
+
+def test_ranges_that_overlap_or_touch_become_one():
+    first, second, third = ("2012-01-01", "2012-01-05"), ("2012-01-03", "2012-01-04"), ("2012-01-05", "2012-02-01")
+    apart = ("2013-01-01", "2013-02-01")
+    assert join_ranges([apart, third, first, second]) == [["2012-01-01", "2012-02-01"], list(apart)]
+    assert join_ranges([]) == []

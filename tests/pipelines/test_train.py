@@ -102,6 +102,16 @@ def test_a_run_may_start_from_a_bundle(cube, tmp_path):
     assert f"| started from | {small.path} |" in (path / "README.md").read_text()
 
 
+def test_what_the_first_bundle_was_trained_on_stays_with_all_that_start_from_it(cube, tmp_path):
+    small = make_bundle(tmp_path / "small")
+    own = load_bundle(bundle_of(cube, tmp_path / "own", images=8)).info.training_ranges
+    first = bundle_of(cube, tmp_path / "run", start=str(small.path), images=8)
+    second = load_bundle(bundle_of(cube, tmp_path / "next", start=str(first), images=8))
+    # The small bundle's half year holds the week of the cube.
+    assert own != small.info.training_ranges
+    assert second.info.training_ranges == small.info.training_ranges
+
+
 def test_a_bundle_to_start_from_that_does_not_fit_is_refused_in_one_sentence(cube, tmp_path):
     small = make_bundle(tmp_path / "small")
     with pytest.raises(UsageError, match=r"start: .*small cannot be started from: \d+ of its layers") as caught:
@@ -122,3 +132,4 @@ def test_a_resumed_run_does_not_need_the_bundle_that_it_started_from(cube, tmp_p
     small.path.rename(tmp_path / "moved")
     bundle = load_bundle(bundle_of(cube, tmp_path / "run", start=str(small.path), images=16, resume=True))
     assert bundle.info.training["images"] == 16
+    assert small.info.training_ranges[0] in bundle.info.training_ranges
