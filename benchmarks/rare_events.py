@@ -7,8 +7,9 @@ trained on the cube's train months (and kept in --work for the next time): it ha
 Then are measured, on 1,000 rare and 1,000 plain samples, and on the frames of the validation months:
 
 - *read*: the share that the second critic puts at M1.0 or more, by label;
-- *steering*: 100 latents from -3 to +3 standard deviations along the flare direction: the median flux that is read at
-  each step, the share of latents for which every step rises, and how much the limb moves;
+- *steering*: 100 latents from -3 to +3 standard deviations along the flare direction, each drawn with several noises:
+  the flux that is read at each step, the share of latents for which every step rises (the median over a latent's
+  noises; beside it the same for single pictures), and how much the limb moves;
 - *nearest*: distances between samples and to the nearest training frame, as root mean square of scaled intensities at
   64 pixels and in the second critic's features, beside those of validation frames; and the share of samples that are
   nearer to a training frame than the nearest 1 % of validation frames;
@@ -56,6 +57,8 @@ RESULTS = HERE / "results" / "rare-events.json"
 PICTURE = HERE.parent / "docs" / "directions" / "latitudes.png"
 STEPS = np.arange(-3.0, 3.1)
 LATENTS = 100
+NOISES = 5
+"""Pictures of each latent: noise is the fine grain of a picture, which W and so the direction do not decide."""
 BORDER = 1e-5
 SIZE = 64
 SECOND_SEED = 1
@@ -96,19 +99,23 @@ def steering(bundle: Bundle, critic: Critic) -> dict[str, Any]:
     w = next(draw_latents(bundle, LATENTS, 5, batch=LATENTS))[0]
     flux, radius, centre = [], [], []
     for step in STEPS:
-        images = pictures(bundle, shifted(w, float(step) * bundle.directions[FLARE], (0, n_styles - 1), n_styles))
-        flux.append(critic.read(images).flux)
+        moved = shifted(w, float(step) * bundle.directions[FLARE], (0, n_styles - 1), n_styles)
+        images = pictures(bundle, moved)
+        others = [pictures(bundle, moved, seed) for seed in range(1, NOISES)]
+        flux.append([critic.read(one).flux for one in (images, *others)])
         limb = fit_limb(((images[:, 0].numpy() + 1) / 2).clip(0, 1), geometry)
         radius.append(limb[0])
         centre.append(limb[1])
     moved_radius = np.abs(np.array(radius) - radius[len(STEPS) // 2])
     moved_centre = np.hypot(*np.moveaxis(np.array(centre) - centre[len(STEPS) // 2], -1, 0))
-    found: dict[str, Any] = {"steps": STEPS.tolist(), "latents": LATENTS}
+    found: dict[str, Any] = {"steps": STEPS.tolist(), "latents": LATENTS, "noises": NOISES}
     for column, label in enumerate(critic.labels):
-        read = np.log10(np.array(flux)[:, :, column])
+        each = np.log10(np.array(flux)[..., column])
+        read = np.median(each, axis=1)
         found[label] = {
             "median": (10 ** np.median(read, axis=1)).tolist(),
             "latents_that_rise_at_every_step": float((np.diff(read, axis=0) > 0).all(axis=0).mean()),
+            "pictures_that_rise_at_every_step": float((np.diff(each, axis=0) > 0).all(axis=0).mean()),
             "share_that_rises_at_each_step": (np.diff(read, axis=0) > 0).mean(axis=1).tolist(),
             "latents_higher_at_the_end": float((read[-1] > read[0]).mean()),
         }

@@ -240,7 +240,7 @@ def _steering(bundle: Bundle, request: Request) -> dict[str, float]:
 
 
 def _direction(bundle: Bundle, name: str, n_styles: int) -> tuple[Tensor, slice]:
-    """Vector (w_dim,) of one standard deviation, and the layers that it is added to."""
+    """Vector of one standard deviation, (w_dim,) or (n_styles, w_dim), and the layers that it is added to."""
     if name == FLARE:
         return bundle.directions[FLARE], slice(None)
     number, _, layers = name.removeprefix("component=").partition("@")

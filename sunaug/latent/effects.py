@@ -71,14 +71,18 @@ def layer_ranges(n_styles: int) -> dict[str, tuple[int, int]]:
 
 
 def shifted(w: Tensor, vector: Tensor, layers: tuple[int, int], n_styles: int) -> Tensor:
-    """W (n, w_dim) for each layer (n, n_styles, w_dim), with `vector` added in some of them."""
+    """W (n, w_dim) for each layer (n, n_styles, w_dim), with `vector` added in some of them.
+
+    The vector is one for all layers (w_dim,), or has one for each (n_styles, w_dim).
+    """
     styles = w[:, None].repeat(1, n_styles, 1)
-    styles[:, layers[0] : layers[1] + 1] += vector
+    chosen = slice(layers[0], layers[1] + 1)
+    styles[:, chosen] += vector.expand(n_styles, -1)[chosen]
     return styles
 
 
 def step_vectors(bundle: Bundle, components: int) -> dict[str, Tensor]:
-    """Steps of one standard deviation (w_dim,) along the first components and the flare direction, by name."""
+    """Steps of one standard deviation along the first components and the flare direction, by name, for `shifted`."""
     found = {
         f"component={number}": bundle.directions["components"][number] * bundle.directions["stddev"][number]
         for number in range(min(components, len(bundle.directions["components"])))

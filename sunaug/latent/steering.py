@@ -4,7 +4,8 @@ The direction comes from the generator's own pictures. Hot emission is measured 
 has seen real frames only, reads their fluxes; both are regressed on the GANSpace components at a given condition. A
 regression tells what happens around the mean; steps of three standard deviations leave it behind. So the direction is
 turned, within the span of the components, until what is read rises from step to step all the way. What merely brightens
-the whole disk is taken out of it throughout.
+the whole disk is taken out of it throughout. It moves the finer layers only (layer-wise edits, GANSpace section 2.3):
+those of the coarse ones move whole active regions, and what is read then falls in one frame and rises in another.
 
 How far to go is measured with what is delivered: see `sunaug.generation.calibration`.
 """
@@ -20,11 +21,14 @@ from torch import Tensor
 from sunaug.bundle import Bundle
 from sunaug.latent.activity import hot_emission, mean_intensity
 from sunaug.latent.ganspace import N_COMPONENTS, Components, condition_terms, draw_latents, fit_components
+from sunaug.networks import StyleGAN2Config
 
 __all__ = ["FLARE", "fit_directions", "pictures"]
 
 FLARE = "flare"
 N_PICTURES = 2_048
+COARSE = 1 / 4
+"""Share of the image's width: layers of lower resolution are left alone by the flare direction."""
 
 _RIDGE = 1e-2
 _TURNS, _TURN_LATENTS, _TURN_RATE = 150, 12, 0.05
@@ -57,6 +61,14 @@ def _residual(values: Tensor, terms: Tensor) -> Tensor:
 
 def _correlation(first: Tensor, second: Tensor) -> Tensor:
     return torch.corrcoef(torch.stack([first, second]))[0, 1].nan_to_num().reshape(1)
+
+
+def _in_fine_layers(config: StyleGAN2Config, vector: Tensor) -> Tensor:
+    """A vector (w_dim,) in each layer that the flare direction moves, zero in the others; (n_styles, w_dim)."""
+    # One style of 4 pixels, two of each further resolution, and one of the output.
+    widths = [width for width in config.resolutions for _ in range(2)][1:] + [config.size]
+    moves = torch.tensor([width >= COARSE * config.size for width in widths])
+    return moves[:, None] * vector
 
 
 def _turn(
@@ -95,7 +107,8 @@ def _turn(
     for w, _ in draw_latents(bundle, _TURNS * _TURN_LATENTS, seed + 2, batch=_TURN_LATENTS):
         below = torch.rand(len(w), generator=random) * (2 * _FARTHEST - 1) - _FARTHEST
         steps = torch.cat([below, below + 1])
-        shifted = w.clone().repeat(2, 1) + steps[:, None] * (direction() @ vectors)
+        step = _in_fine_layers(bundle.info.network, direction() @ vectors)
+        shifted = w.clone().repeat(2, 1)[:, None] + steps[:, None, None] * step
         images = bundle.generator.synthesize(shifted, noise.expand(len(shifted), -1))
         seen = [hot_emission(images, channels, radius) / spreads["hot_emission"]]
         seen += [column / spreads[name] for name, column in zip(critic.labels, critic.encoded(images).T, strict=True)]
@@ -150,9 +163,9 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
         ``components`` (k, w_dim), ``stddev`` (k,), ``explained`` (k,), ``condition_share`` (1,), and ``components.M``,
         ``stddev.M``, ``explained.M`` of each class alone (``none`` for no flare).
 
-        ``flare`` (w_dim,), a step of one standard deviation; ``flare_correlation`` (1,), between hot emission and the
-        coordinate along it at a given condition, and ``flare_correlation.forecast_flux`` and the like for what the
-        critic reads.
+        ``flare`` (n_styles, w_dim), a step of one standard deviation in each layer; ``flare_correlation`` (1,), between
+        hot emission and the coordinate along it at a given condition, and ``flare_correlation.forecast_flux`` and the
+        like for what the critic reads.
     """
     fit, by_class = fit_components(bundle, seed)
     w, row = next(draw_latents(bundle, N_PICTURES, seed, batch=N_PICTURES))
@@ -171,11 +184,10 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
         spreads = {name: max(float(one.std()), 1e-6) for name, one in {"hot_emission": looks.hot, **looks.read}.items()}
         weights = _turn(bundle, fit, weights, unit, spreads, seed)
     along = coordinates @ weights
-    flare = (weights * fit.stddev) @ fit.components
     found = {
         **_stored(fit),
         "condition_share": torch.tensor([fit.condition_share]),
-        FLARE: flare,
+        FLARE: _in_fine_layers(bundle.info.network, (weights * fit.stddev) @ fit.components),
         "flare_correlation": _correlation(along, seen["hot_emission"]),
         **{f"flare_correlation.{name}": _correlation(along, seen[name]) for name in looks.read},
     }

@@ -99,7 +99,7 @@ def test_steering_moves_along_the_flare_direction(bundle):
     )[None].expand(8, -1)
     noise = torch.from_numpy(normal[bundle.info.network.z_dim :])[None].expand(8, -1)
     with torch.inference_mode():
-        w = bundle.generator.mapping(z, condition) + 2.0 * bundle.directions["flare"]
+        w = bundle.generator.mapping(z, condition)[:, None] + 2.0 * bundle.directions["flare"]
         image = bundle.info.scaling.unscale(bundle.generator.synthesize(w, noise))[0].clamp(0, 255)
     np.testing.assert_allclose(steered["intensity"].values[0], image.numpy(), rtol=1e-4, atol=1e-2)
 

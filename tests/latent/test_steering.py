@@ -3,7 +3,8 @@ import torch
 
 from sunaug.latent.activity import disk_mask, hot_emission, mean_intensity
 from sunaug.latent.ganspace import Components
-from sunaug.latent.steering import _turn, fit_directions, pictures
+from sunaug.latent.steering import _in_fine_layers, _turn, fit_directions, pictures
+from sunaug.networks import Generator
 from tests.models import CHANNELS, SIZE, make_bundle, make_critic
 
 
@@ -32,7 +33,7 @@ def test_flare_direction_heats_without_brightening_the_whole_disk(bundle):
     random = torch.Generator().manual_seed(7)
     z = torch.randn(128, 8, generator=random)
     condition = torch.zeros(128, 2)
-    w = bundle.generator.mapping(z, condition)
+    w = bundle.generator.mapping(z, condition)[:, None]
     means = [
         [measure(pictures(bundle, w + step * directions["flare"].float(), 0), CHANNELS, 7.0).mean() for step in (-1, 1)]
         for measure in (hot_emission, mean_intensity)
@@ -45,8 +46,16 @@ def test_flare_direction_heats_without_brightening_the_whole_disk(bundle):
 
 
 def test_directions_are_stored_with_the_bundle(bundle):
-    assert bundle.directions["flare"].shape == (8,)
+    assert bundle.directions["flare"].shape == (bundle.generator.n_styles, 8)
     assert bundle.info.network.size == SIZE
+
+
+@pytest.mark.parametrize(("size", "still"), [(16, 0), (32, 1), (64, 3), (256, 7)])
+def test_the_flare_direction_leaves_layers_alone_that_are_coarser_than_a_quarter_of_the_image(bundle, size, still):
+    config = bundle.info.network.model_copy(update={"size": size})
+    moved = _in_fine_layers(config, torch.ones(8))
+    assert moved.shape == (Generator(config).n_styles, 8)
+    assert moved[:, 0].tolist() == [0.0] * still + [1.0] * (len(moved) - still)
 
 
 class Spotted(torch.nn.Module):
@@ -59,6 +68,7 @@ class Spotted(torch.nn.Module):
         disk = (torch.hypot(offset[:, None], offset) <= 7).float() * 0.55 - 0.95
         spot = torch.zeros(SIZE, SIZE)
         spot[6:9, 6:9] = 1
+        w = w[:, -1]
         bright = 0.4 + 0.1 * w[:, 1] + 0.1 * w[:, 0] + 0.12 * w[:, 0] ** 2
         return (disk + bright[:, None, None] * spot)[:, None].expand(-1, 3, -1, -1)
 
