@@ -124,6 +124,8 @@ def _series(path: Path | UPath, name: str) -> _Series:
         raise RejectedFile(f"damaged Zarr metadata ({reason}); download it again.", member=name) from None
     if array.ndim != 3 or array.shape[1] != array.shape[2]:
         raise RejectedFile(f"an array of shape {array.shape} holds no square frames.", member=name)
+    if "SYNTHET" in attributes:
+        raise RejectedFile("synthetic frames, not observations; leave the store out.", member=name)
     count = array.shape[0]
     texts = attributes.get("T_OBS")
     if not isinstance(texts, list) or len(texts) != count:

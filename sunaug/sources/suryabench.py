@@ -146,13 +146,15 @@ def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[F
     Raises
     ------
     RejectedFile
-        If the name tells no time, the file is damaged, or it has none of the channels.
+        If the name tells no time, the file is damaged or synthetic, or it has none of the channels.
     UsageError
         If h5netcdf, h5py or hdf5plugin is not installed.
     """
     time = _slot(path)
     try:
         with _opened(path) as file:
+            if "SYNTHETIC" in file.attrs:
+                raise RejectedFile("a synthetic frame, not an observation; leave it out of the folder.")
             here = tuple(name for name in VARIABLES if name in file.variables)
     except RejectedFile as error:
         raise RejectedFile(error.reason, time) from None

@@ -230,3 +230,9 @@ def test_a_killed_export_goes_on_after_its_last_chunk(cube, store, tmp_path):
     out = export(cube, "sdoml", tmp_path / "out.zarr")
     assert (out / "2031" / "171A" / "0.0.0").stat().st_mtime_ns == made
     assert (out / "SYNTHETIC.json").read_text() == (store / "SYNTHETIC.json").read_text()
+
+
+def test_an_export_is_not_taken_for_observations(store):
+    found = sdoml.refer(store)
+    assert len(found) == len(CHANNELS)
+    assert all(isinstance(one, RejectedFile) and one.reason.startswith("synthetic frames") for one in found)

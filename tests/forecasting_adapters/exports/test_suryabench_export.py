@@ -25,7 +25,8 @@ from forecasting_adapters.suryabench import SuryaFlareDataset
 from sunaug.calibrate.stretch import STRETCHES
 from sunaug.cube import open_cube
 from sunaug.errors import GateRefused, UsageError
-from sunaug.sources.suryabench import VARIABLES
+from sunaug.sources import RejectedFile
+from sunaug.sources.suryabench import VARIABLES, refer
 from tests.exported import FLUXES, RANGES, generated, synthetic_cube
 from tests.peers import load_module, peer
 
@@ -251,3 +252,9 @@ def test_what_the_dataset_cannot_use_is_refused(cube, tmp_path):
     refused = synthetic_cube(tmp_path / "r.zarr", n=2, gate={"verdict": "refused", "sentence": "Too smooth."})
     with pytest.raises(GateRefused, match="Too smooth"):
         SuryaFlareDataset(refused, _plain_scalers())
+
+
+def test_an_export_is_not_taken_for_observations(out):
+    file = next(out.rglob("*.nc"))
+    with pytest.raises(RejectedFile, match="a synthetic frame, not an observation"):
+        refer(file)
