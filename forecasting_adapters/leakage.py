@@ -3,23 +3,67 @@
 A generator remembers something of every frame it was trained on. Where a forecaster's validation or test times lie
 within the generator's training ranges, its synthetic samples carry those days into the training, and the score tells
 nothing. The ranges travel from the bundle with every synthetic cube (attribute ``training_ranges``), so that this can
-be checked.
+be checked: against times, or against a published split by its name (`PUBLISHED_SPLITS`), whose validation and test
+months are those of every year.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sunaug.errors import SunaugError
+from sunaug.errors import SunaugError, UsageError
 
-__all__ = ["LeakageError", "TimeRange", "check_leakage", "overlapping_ranges", "parse_ranges"]
+__all__ = [
+    "PUBLISHED_SPLITS",
+    "LeakageError",
+    "PublishedSplit",
+    "TimeRange",
+    "check_leakage",
+    "check_timestamps",
+    "evaluation_times",
+    "overlapping_ranges",
+    "parse_ranges",
+]
 
 TimeRange = tuple[str, str]
 """Start and end, ISO 8601, UTC, half-open: the end is no longer part of it."""
+
+
+@dataclass(frozen=True)
+class PublishedSplit:
+    """Months of every year on which a published project validates and tests.
+
+    Attributes
+    ----------
+    title : str
+        What messages name.
+    validation, test : tuple of int
+        Months, 1 to 12.
+    """
+
+    title: str
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    @property
+    def months(self) -> tuple[int, ...]:
+        """All months that nothing may be trained on."""
+        return self.validation + self.test
+
+
+PUBLISHED_SPLITS: dict[str, PublishedSplit] = {
+    # Defaults of SDOMLDataModule in sdofm/datasets/SDOML.py.
+    "sdofm": PublishedSplit("SDO-FM", validation=(10, 1), test=(11, 12)),
+    # configs/pretrain/*.yaml. Its downstream tasks hold out other months each: give their times.
+    "sdofmv2": PublishedSplit("sdofmv2 (pre-training)", validation=(11,), test=(12,)),
+}
+"""Splits that go by months, by name; see `check_leakage` and `check_timestamps`."""
 
 
 class LeakageError(SunaugError):
@@ -92,7 +136,9 @@ def overlapping_ranges(ranges: Iterable[Sequence[str]], times: ArrayLike) -> lis
     return found
 
 
-def check_leakage(ranges: Iterable[Sequence[str]] | None, times: ArrayLike, *, source: str = "the generator") -> None:
+def check_leakage(
+    ranges: Iterable[Sequence[str]] | None, times: ArrayLike | str, *, source: str = "the generator"
+) -> None:
     """Refuse to evaluate on times that the generator was trained on.
 
     Only the exact ranges count. A forecast label looks 24 h ahead, so frames of the last day before a split may carry
@@ -103,8 +149,9 @@ def check_leakage(ranges: Iterable[Sequence[str]] | None, times: ArrayLike, *, s
     ----------
     ranges : iterable of (start, end), or None
         The generator's training ranges, ISO 8601, UTC, half-open; None or nothing where they are not known.
-    times : array_like of datetime64, shape (n,)
-        Times of the frames that the forecaster is validated or tested on, UTC.
+    times : array_like of datetime64, shape (n,), or str
+        Times of the frames that the forecaster is validated or tested on, UTC; or the name of a published split
+        (`PUBLISHED_SPLITS`), whose validation and test months of every year are meant.
     source : str
         What the message names: the synthetic cube.
 
@@ -112,10 +159,13 @@ def check_leakage(ranges: Iterable[Sequence[str]] | None, times: ArrayLike, *, s
     ------
     LeakageError
         If a range holds any of the times, or times are given and the ranges are not known.
+    UsageError
+        If there is no such split.
     """
-    moments = np.asarray(times, dtype="datetime64[ns]").reshape(-1)
     known = list(ranges or ())
-    if not len(moments):
+    split = _published(times) if isinstance(times, str) else None
+    moments = np.empty(0, "datetime64[ns]") if split else np.asarray(times, dtype="datetime64[ns]").reshape(-1)
+    if split is None and not len(moments):
         return
     if not known:
         raise LeakageError(
@@ -123,13 +173,84 @@ def check_leakage(ranges: Iterable[Sequence[str]] | None, times: ArrayLike, *, s
             "beside it can be trusted; make it again from a bundle that does, or pass allow_leakage=True to have it "
             "recorded."
         )
-    if overlaps := overlapping_ranges(known, moments):
-        named = "; ".join(f"{start} to {end} ({count} of the times)" for (start, end), count in overlaps)
+    if split is not None:
+        overlaps = [(one, f"in {_months(months)}") for one, months in _ranges_in_months(known, split.months)]
+        on = f"validation and test months of {split.title} ({_months(split.months)} of every year)"
+    else:
+        overlaps = [(one, f"{count} of the times") for one, count in overlapping_ranges(known, moments)]
+        on = "times that the forecaster is evaluated on"
+    if overlaps:
+        named = "; ".join(f"{start} to {end} ({what})" for (start, end), what in overlaps)
         raise LeakageError(
-            f"{source}: its generator was trained on times that the forecaster is evaluated on, {named}; evaluate on "
-            "other times, take a bundle that was not trained on them, or pass allow_leakage=True to have it recorded.",
+            f"{source}: its generator was trained on {on}, {named}; evaluate on other times, take a bundle that was "
+            "not trained on them, or pass allow_leakage=True to have it recorded.",
             [one for one, _ in overlaps],
         )
+
+
+def check_timestamps(times: ArrayLike, *, source: str) -> None:
+    """Refuse to give synthetic frames times that a published split would validate or test on.
+
+    Parameters
+    ----------
+    times : array_like of datetime64, shape (n,)
+        Times that an export puts on synthetic samples, UTC.
+    source : str
+        What the message names: the export.
+
+    Raises
+    ------
+    LeakageError
+        If one falls into a validation or test month of any of `PUBLISHED_SPLITS`.
+    """
+    index = pd.DatetimeIndex(np.asarray(times, dtype="datetime64[ns]").reshape(-1))
+    for split in PUBLISHED_SPLITS.values():
+        inside = index[index.month.isin(split.months)]
+        if len(inside):
+            allowed = sorted(set(range(1, 13)) - set(split.months))
+            raise LeakageError(
+                f"{source}: {len(inside)} of {len(index)} synthetic frames bear times in validation and test months of "
+                f"{split.title}, the first {_iso(inside[0].to_datetime64())}; give them times in {_months(allowed)}."
+            )
+
+
+def evaluation_times(evaluation: Any) -> list[NDArray[np.datetime64] | str]:
+    """What a forecaster is evaluated on, one by one, as `check_leakage` takes it.
+
+    Parameters
+    ----------
+    evaluation : str, array_like of datetime64, or an iterable of these
+        Names of published splits, times, or datasets that have ``times``.
+    """
+    single = isinstance(evaluation, str | np.ndarray) or hasattr(evaluation, "times")
+    given: list[Any] = [evaluation] if single else list(evaluation)
+    return [one if isinstance(one, str) else _times_of(one) for one in given]
+
+
+def _times_of(one: Any) -> NDArray[np.datetime64]:
+    """Times of a dataset, or times as they are."""
+    return np.asarray(getattr(one, "times", one), dtype="datetime64[ns]").reshape(-1)
+
+
+def _published(name: str) -> PublishedSplit:
+    if name not in PUBLISHED_SPLITS:
+        raise UsageError(f"unknown published split {name!r}: choose one of {', '.join(PUBLISHED_SPLITS)}.")
+    return PUBLISHED_SPLITS[name]
+
+
+def _ranges_in_months(ranges: Iterable[Sequence[str]], months: Sequence[int]) -> list[tuple[TimeRange, list[int]]]:
+    """Ranges that reach into any of these months, each with those months."""
+    found = []
+    for start, end in parse_ranges(ranges):
+        # The end is no longer part of the range.
+        touched = pd.period_range(pd.Timestamp(start), pd.Timestamp(end) - pd.Timedelta(1, "ns"), freq="M").month
+        if inside := [month for month in months if month in touched]:
+            found.append(((_iso(start), _iso(end)), inside))
+    return found
+
+
+def _months(months: Iterable[int]) -> str:
+    return ", ".join(f"{pd.Timestamp(2000, month, 1):%B}" for month in months)
 
 
 def _iso(moment: np.datetime64) -> str:

@@ -34,6 +34,7 @@ from torch import Tensor
 import sunaug
 from sunaug.critic import Critic
 from sunaug.errors import SunaugError, UsageError
+from sunaug.hub import download, parse_hub_id
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import IntensityScaling
 
@@ -148,8 +149,11 @@ def _resolve(source: str | Path) -> Path:
         return path
     if str(source) in bundled_names():
         return Path(str(resources.files("sunaug") / "bundles" / str(source)))
+    if str(source).startswith("hf://") and (hub_id := parse_hub_id(source)):
+        return download(hub_id)
     raise UsageError(
-        f"{source}: no such bundle; give a bundle's folder or one of {', '.join(bundled_names()) or '(none)'}."
+        f"{source}: no such bundle; give a bundle's folder, hf://org/name or one of "
+        f"{', '.join(bundled_names()) or '(none)'}."
     )
 
 
@@ -166,7 +170,7 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
     Parameters
     ----------
     source : str or pathlib.Path
-        Path of a bundle folder, or the name of one that comes with sunaug.
+        Path of a bundle folder, the name of one that comes with sunaug, or ``hf://org/name`` on the Hugging Face Hub.
 
     Raises
     ------

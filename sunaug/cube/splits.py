@@ -118,7 +118,7 @@ def join_ranges(ranges: Iterable[Sequence[str]]) -> list[list[str]]:
     """Half-open ranges (start, end) as `time_ranges` writes them, sorted; those that overlap or touch become one."""
     joined: list[list[str]] = []
     # All are written alike, so that their order as text is that of their times.
-    for start, end in sorted(ranges):
+    for start, end in sorted((start, end) for start, end in ranges):
         if joined and start <= joined[-1][1]:
             joined[-1][1] = max(joined[-1][1], end)
         else:

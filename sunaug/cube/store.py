@@ -202,10 +202,10 @@ def create_cube(
                 "chunks": (1, len(names), size, size),
                 "shards": (shard, len(names), size, size),
                 # Of rounded floats the last bits are all zero: sorted by place, they compress to nothing. Synthetic
-                # ones are not rounded, and no level makes them much smaller.
-                "compressors": zarr.codecs.BloscCodec(
-                    cname="zstd", clevel=1 if frame_dim == "sample" else 3, shuffle="bitshuffle"
-                ),
+                # ones are not rounded, and nothing makes them much smaller: they are read in no time instead.
+                "compressors": zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+                if frame_dim == "time"
+                else zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
             }
     if frame_dim == "time":
         times_per_chunk = max(len(axis), _TIMES_PER_CHUNK)

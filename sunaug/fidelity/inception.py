@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sunaug.errors import SunaugError, UsageError
 from sunaug.networks.layers import kernels_last
+from sunaug.torchvision_import import import_torchvision
 
 __all__ = ["InceptionFeatures", "find_weights", "load_inception"]
 
@@ -95,25 +96,9 @@ def find_weights(given: str | Path | None = None) -> Path:
     )
 
 
-_operators: list[torch.library.Library] = []
-
-
 def _pytorch_fid() -> ModuleType:
-    """Import `pytorch_fid.inception`, mending torchvision where its compiled operators do not load.
-
-    Wheels of torchvision that were built for another torch fail to import with "operator torchvision::nms does not
-    exist". Inception needs none of these operators, so naming them is enough.
-    """
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        # The definitions last as long as the library object.
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _operators.append(library)
+    """Import `pytorch_fid.inception`, whose import of torchvision may need mending."""
+    import_torchvision()
     import pytorch_fid.inception
 
     return pytorch_fid.inception

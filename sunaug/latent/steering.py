@@ -66,7 +66,7 @@ def _correlation(first: Tensor, second: Tensor) -> Tensor:
 def _in_fine_layers(config: StyleGAN2Config, vector: Tensor) -> Tensor:
     """A vector (w_dim,) in each layer that the flare direction moves, zero in the others; (n_styles, w_dim)."""
     # One style of 4 pixels, two of each further resolution, and one of the output.
-    widths = [width for width in config.resolutions for _ in range(2)][1:] + [config.size]
+    widths = [*sorted(config.resolutions * 2)[1:], config.size]
     moves = torch.tensor([width >= COARSE * config.size for width in widths])
     return moves[:, None] * vector
 

@@ -4,72 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
-from forecasting_adapters import (
-    LeakageError,
-    MixedSolarDataset,
-    SolarDataset,
-    SyntheticSolarDataset,
-    balanced_sampler,
-    dataset,
-)
-from sunaug.cube import FrameStatus, create_cube, open_cube, write_frames
+from forecasting_adapters import MixedSolarDataset, SolarDataset, SyntheticSolarDataset, samples
+from sunaug.cube import FrameStatus, open_cube
 from sunaug.errors import SunaugError, UsageError
 from sunaug.scaling import IntensityScaling
-
-SIZE = 8
-CHANNELS = ("aia171", "aia94")
-TRAINED_ON = [["2012-01-01T00:00:00", "2012-08-01T00:00:00"]]
-
-
-def make_observed(path: Path, times: np.ndarray, **changes: np.ndarray) -> Path:
-    """A cube of browse counts that differ from frame to frame; every fifth frame precedes an M5 flare."""
-    create_cube(path, channels=CHANNELS, size=SIZE, disk_radius=3.5, intensity_scale="browse", times=times)
-    n = len(times)
-    frames = {
-        "intensity": np.random.default_rng(1).uniform(0, 255, (n, 2, SIZE, SIZE)).astype(np.float32),
-        "forecast_flux": np.where(np.arange(n) % 5 == 0, 5e-5, 2e-6),
-        "nowcast_flux": np.full(n, 3e-7),
-        "frame_status": np.full(n, FrameStatus.COMPLETE, np.int8),
-    }
-    write_frames(path, 0, frames | changes)
-    return path
-
-
-def make_synthetic(path: Path, n: int = 20, size: int = SIZE, **attrs: object) -> Path:
-    create_cube(
-        path,
-        channels=CHANNELS,
-        size=size,
-        disk_radius=3.5,
-        intensity_scale="browse",
-        n_samples=n,
-        attrs={"training_ranges": TRAINED_ON, "bundle_hash": "abc", "gate": {"verdict": "passed"}} | attrs,
-    )
-    frames = {
-        "intensity": np.random.default_rng(2).uniform(0, 255, (n, 2, size, size)).astype(np.float32),
-        "forecast_flux": np.full(n, 2e-5),
-        "nowcast_flux": np.full(n, 1e-6),
-        "frame_status": np.full(n, FrameStatus.COMPLETE, np.int8),
-        "seed": np.zeros(n, np.int64),
-        "draw": np.arange(n),
-    }
-    write_frames(path, 0, frames)
-    return path
-
-
-@pytest.fixture(scope="module")
-def observed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six frames a day apart in each of March, August and October 2012."""
-    starts = np.array(["2012-03-05", "2012-08-05", "2012-10-05"], "datetime64[ns]")
-    times = (starts[:, None] + np.arange(6) * np.timedelta64(1, "D")).reshape(-1)
-    return make_observed(tmp_path_factory.mktemp("cubes") / "sdo2012.zarr", times)
-
-
-@pytest.fixture(scope="module")
-def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_synthetic(tmp_path_factory.mktemp("cubes") / "rare.zarr")
+from tests.loader_cubes import SIZE, make_observed
 
 
 def test_a_sample_is_what_the_cube_holds(observed: Path) -> None:
@@ -157,7 +98,7 @@ def test_the_cache_holds_what_is_read_and_cannot_be_written_through(observed: Pa
 
 
 def test_a_cache_larger_than_the_memory_is_refused(observed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_machine_memory", lambda: 1000.0)
+    monkeypatch.setattr(samples, "_machine_memory", lambda: 1000.0)
     with pytest.raises(UsageError, match="use cache=False"):
         SolarDataset(observed, cache=True)
 
@@ -182,7 +123,7 @@ def test_pickling_leaves_the_open_store_behind(observed: Path) -> None:
     frames = SolarDataset(observed)
     before = frames[2]["image"]
     copy = pickle.loads(pickle.dumps(frames))
-    assert copy._opened is None
+    assert copy.source._reader is None
     assert torch.equal(copy[2]["image"], before)
 
 
@@ -213,11 +154,10 @@ def test_sources_that_cannot_be_read(observed: Path, synthetic: Path, tmp_path: 
         SyntheticSolarDataset(observed)
     with pytest.raises(UsageError, match="is a synthetic cube; open it with SyntheticSolarDataset"):
         SolarDataset(synthetic)
-    with pytest.raises(UsageError, match="Hugging Face"):
-        SyntheticSolarDataset("someone/rare-suns")
-    (tmp_path / "bundle.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"generator bundle.*sunaug generate"):
-        SyntheticSolarDataset(tmp_path)
+    with pytest.raises(UsageError, match=r"missing.zarr: no such synthetic cube.*sunaug generate"):
+        SyntheticSolarDataset(tmp_path / "missing.zarr")
+    with pytest.raises(UsageError, match="is made already; n, seed can be asked of a bundle only"):
+        SyntheticSolarDataset(synthetic, n=4, seed=3)
     with pytest.raises(UsageError, match="no such cube"):
         SolarDataset(tmp_path / "missing.zarr")
 
@@ -238,108 +178,46 @@ def test_wrong_options_are_refused(observed: Path, options: dict, message: str) 
         SolarDataset(observed, **options)
 
 
-def test_the_mixture_keeps_every_real_sample_and_adds_the_ratio(observed: Path, synthetic: Path) -> None:
-    real, rare = SolarDataset(observed, "train"), SyntheticSolarDataset(synthetic)
-    mixed = MixedSolarDataset(real, rare, 0.5)
-    ids = [sample["sample_id"] for sample in mixed]
-    assert ids[:6] == [sample["sample_id"] for sample in real]
-    assert len(ids) == len(set(ids)) == len(mixed) == 9
-    assert mixed[-1]["sample_id"] == ids[-1]
-    assert mixed.class_counts() == {
-        "real": {"negative": 4, "positive": 2},
-        "synthetic": {"negative": 0, "positive": 3},
-    }
-    assert len(MixedSolarDataset(real, rare, 0)) == 6
-    with pytest.raises(IndexError):
-        mixed[9]
+def test_images_are_averaged_to_a_smaller_size_before_they_are_scaled(tmp_path: Path) -> None:
+    times = np.array(["2012-03-05"], "datetime64[ns]")
+    cube = make_observed(tmp_path / "a.zarr", times)
+    stored = open_cube(cube)["intensity"].values[0]
+    mean = stored.reshape(2, 4, 2, 4, 2).mean((2, 4))
+    for kind in ("linear", "asinh"):
+        frames = SolarDataset(cube, size=4, scaling=kind)
+        np.testing.assert_allclose(frames[0]["image"], frames.scaling.scale(mean), atol=1e-5)
+    for size in (3, 16, 0):
+        with pytest.raises(UsageError, match=f"frames of 8 pixels cannot become {size}"):
+            SolarDataset(cube, size=size)
 
 
-def test_the_seed_decides_which_synthetic_samples(observed: Path, synthetic: Path) -> None:
-    real, rare = SolarDataset(observed, "train"), SyntheticSolarDataset(synthetic)
-    ids = [[sample["sample_id"] for sample in MixedSolarDataset(real, rare, 1, seed=seed)] for seed in (4, 4, 5)]
-    assert ids[0] == ids[1] != ids[2]
+@pytest.mark.parametrize("kind", ["linear", "log", "asinh"])
+def test_every_scaling_gives_what_it_says(observed: Path, kind: str) -> None:
+    frames = SolarDataset(observed, scaling=kind)
+    stored = open_cube(observed)["intensity"].values[4]
+    np.testing.assert_allclose(frames[4]["image"], frames.scaling.scale(stored), atol=1e-6)
 
 
-def test_too_few_synthetic_samples(observed: Path, synthetic: Path) -> None:
-    with pytest.raises(UsageError, match=r"SYNTHETIC/rare: holds 20 samples.*needs 30.*sunaug generate --n 30"):
-        MixedSolarDataset(SolarDataset(observed, "train"), SyntheticSolarDataset(synthetic), 5)
-    for ratio in (-1, float("nan")):
-        with pytest.raises(UsageError, match="ratio"):
-            MixedSolarDataset(SolarDataset(observed, "train"), SyntheticSolarDataset(synthetic), ratio)
+def test_a_batch_is_the_samples_one_by_one(observed: Path) -> None:
+    for cache in (False, True):
+        frames = SolarDataset(observed, cache=cache)
+        order = [11, 3, 3, 17, -1, 0]
+        for one, index in zip(frames.__getitems__(order), order, strict=True):
+            alone = frames[index]
+            assert one["sample_id"] == alone["sample_id"]
+            assert torch.equal(one["image"], alone["image"])
+        with pytest.raises(IndexError, match="sample 18 of 18"):
+            frames.__getitems__([0, 18])
 
 
-def test_another_real_dataset_through_a_mapping(synthetic: Path) -> None:
-    tensors = TensorDataset(torch.zeros(4, 2, SIZE, SIZE), torch.tensor([0, 1, 0, 0]))
-    rare = SyntheticSolarDataset(synthetic)
-    mixed = MixedSolarDataset(tensors, rare, 1, to_sample=lambda item: {"image": item[0], "label": int(item[1])})
-    (batch,) = DataLoader(mixed, batch_size=8)
-    assert batch["label"].tolist() == mixed.labels.tolist() == [0, 1, 0, 0, 1, 1, 1, 1]
-    assert batch["forecast_flux"].isnan().tolist() == [True] * 4 + [False] * 4
-    assert batch["sample_id"][0] == "real/000000"
-    assert mixed.class_counts()["real"] == {"negative": 3, "positive": 1}
-    with pytest.raises(UsageError, match="to_sample="):
-        MixedSolarDataset(tensors, rare, 1)
-
-
-def test_samples_that_do_not_fit_together(observed: Path, synthetic: Path, tmp_path: Path) -> None:
-    real = SolarDataset(observed, "train")
-    for options, what in (
-        ({"threshold": "X1"}, "threshold"),
-        ({"scaling": "asinh"}, "scaling"),
-        ({"label": "nowcast"}, "label"),
-        ({"channels": ["aia94", "aia171"]}, "channels"),
-    ):
-        with pytest.raises(UsageError, match=f"differ in {what}"):
-            MixedSolarDataset(real, SyntheticSolarDataset(synthetic, **options), 1)
-    small = SyntheticSolarDataset(make_synthetic(tmp_path / "small.zarr", size=4))
-    with pytest.raises(UsageError, match=r"\(2, 8, 8\) and synthetic ones \(2, 4, 4\)"):
-        MixedSolarDataset(real, small, 1)
-    named = SolarDataset(observed, "train", transform=lambda sample: sample | {"region": 11429})
-    with pytest.raises(UsageError, match="do not both hold region"):
-        MixedSolarDataset(named, SyntheticSolarDataset(synthetic), 1)
-
-
-def test_the_guard_knows_the_months_held_out(observed: Path, tmp_path: Path) -> None:
-    real = SolarDataset(observed, "train")
-    seen = SyntheticSolarDataset(
-        make_synthetic(tmp_path / "seen.zarr", training_ranges=[*TRAINED_ON, ["2012-10-09", "2012-11-01"]])
-    )
-    with pytest.raises(
-        LeakageError, match=r"SYNTHETIC/seen: .*2012-10-09T00:00:00 to 2012-11-01T00:00:00 \(2 of"
-    ) as raised:
-        MixedSolarDataset(real, seen, 1)
-    assert raised.value.ranges == [("2012-10-09T00:00:00", "2012-11-01T00:00:00")]
-    assert len(MixedSolarDataset(real, seen, 0)) == 6
-    mixed = MixedSolarDataset(real, seen, 1, allow_leakage=True)
-    assert mixed.leakage is not None
-    assert "2012-10-09" in mixed.provenance()["leakage"]
-    # Evaluated on August only, the generator has seen nothing of it.
-    assert MixedSolarDataset(real, seen, 1, evaluation=[SolarDataset(observed, "validation")]).leakage is None
-
-
-def test_the_guard_takes_datasets_and_times(observed: Path, synthetic: Path) -> None:
-    real, rare = SolarDataset(observed), SyntheticSolarDataset(synthetic)
-    march = SolarDataset(open_cube(observed).sel(time="2012-03"))
-    tensors = TensorDataset(torch.zeros(4, 2, SIZE, SIZE), torch.tensor([0, 1, 0, 0]))
-    for evaluation in (march, [march], march.times, [np.array(["2012-09-01"], "datetime64[D]"), march.times]):
-        with pytest.raises(LeakageError, match="2012-01-01T00:00:00 to 2012-08-01T00:00:00"):
-            MixedSolarDataset(real, rare, 1, evaluation=evaluation)
-        with pytest.raises(LeakageError):
-            MixedSolarDataset(tensors, rare, 1, evaluation=evaluation)
-
-
-def test_a_generator_that_does_not_say_what_it_saw_is_refused(observed: Path, tmp_path: Path) -> None:
-    unknown = SyntheticSolarDataset(make_synthetic(tmp_path / "unknown.zarr", training_ranges=[]))
-    with pytest.raises(LeakageError, match="does not say"):
-        MixedSolarDataset(SolarDataset(observed, "train"), unknown, 1)
-
-
-def test_balanced_sampler_draws_the_classes_equally_often_and_by_seed() -> None:
-    labels = np.array([0] * 95 + [1] * 5)
-    drawn = list(balanced_sampler(labels, 4000, seed=1))
-    assert len(drawn) == 4000
-    assert labels[drawn].mean() == pytest.approx(0.5, abs=0.05)
-    assert drawn == list(balanced_sampler(labels, 4000, seed=1))
-    assert len(balanced_sampler(labels)) == 100
-    with pytest.raises(UsageError, match="no labels"):
-        balanced_sampler([])
+def test_frames_in_order_are_read_ahead_and_kept(observed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = SolarDataset(observed)
+    expected = [SolarDataset(observed)[index]["image"] for index in range(len(frames))]
+    reads: list[int] = []
+    read = frames.source.read
+    monkeypatch.setattr(frames.source, "read", lambda places, take: (reads.append(len(places)), read(places, take))[1])
+    for one, image in zip(frames, expected, strict=True):
+        assert torch.equal(one["image"], image)
+        one["image"].zero_()
+    assert torch.equal(frames[4]["image"], expected[4])
+    assert reads == [1, 17]

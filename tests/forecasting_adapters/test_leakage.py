@@ -1,8 +1,19 @@
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from forecasting_adapters.leakage import LeakageError, check_leakage, overlapping_ranges, parse_ranges
-from sunaug.errors import SunaugError
+from forecasting_adapters.leakage import (
+    PUBLISHED_SPLITS,
+    LeakageError,
+    check_leakage,
+    check_timestamps,
+    overlapping_ranges,
+    parse_ranges,
+)
+from sunaug.errors import SunaugError, UsageError
 
 YEAR_2012 = [("2012-01-01T00:00:00", "2012-08-01T00:00:00"), ("2012-10-01", "2012-10-08")]
 
@@ -45,3 +56,55 @@ def test_zones_are_read_as_utc() -> None:
 def test_damaged_ranges_are_refused(damaged: object) -> None:
     with pytest.raises(SunaugError, match=r"training range .* damaged"):
         parse_ranges([damaged])
+
+
+@pytest.mark.parametrize(
+    ("ranges", "months"),
+    [
+        ([("2012-01-01", "2012-01-31")], "January"),
+        ([("2012-02-01", "2012-10-01")], None),
+        ([("2012-02-01", "2012-10-01T00:00:01")], "October"),
+        ([("2012-09-01", "2013-02-01")], "October, January, November, December"),
+        ([("2012-03-01", "2014-03-01")], "October, January, November, December"),
+    ],
+)
+def test_a_published_split_is_known_by_its_name(ranges: list, months: str | None) -> None:
+    if months is None:
+        check_leakage(ranges, "sdofm")
+        return
+    with pytest.raises(LeakageError, match=rf"months of SDO-FM \(.* of every year\), .* \(in {months}\)") as raised:
+        check_leakage(ranges, "sdofm", source="rare")
+    assert [start for start, _ in raised.value.ranges] == [f"{ranges[0][0]}T00:00:00"]
+
+
+def test_published_splits_that_cannot_be_checked() -> None:
+    with pytest.raises(LeakageError, match="does not say what its generator was trained on"):
+        check_leakage([], "sdofm")
+    with pytest.raises(UsageError, match="unknown published split 'sdo-fm': choose one of sdofm, sdofmv2"):
+        check_leakage(YEAR_2012, "sdo-fm")
+    check_leakage([("2012-01-01", "2012-11-01")], "sdofmv2")
+
+
+def test_synthetic_times_stay_out_of_everyones_validation_and_test_months() -> None:
+    year = np.arange("2031-01", "2032-01", dtype="datetime64[M]").astype("datetime64[ns]")
+    for month, time in enumerate(year, start=1):
+        if 2 <= month <= 9:
+            check_timestamps([time], source="export")
+        else:
+            with pytest.raises(LeakageError, match=r"export: 1 of 1 .* months of SDO-FM, the first 2031-.*; give them"):
+                check_timestamps([time], source="export")
+    check_timestamps([], source="export")
+    with pytest.raises(LeakageError, match=r"4 of 12 .* times in February, March, .* September"):
+        check_timestamps(year, source="export")
+
+
+def test_the_months_of_sdo_fm_are_those_of_its_own_code() -> None:
+    peers = os.environ.get("SUNAUG_PEERS")
+    code = Path(peers or "") / "SDO-FM" / "sdofm" / "datasets" / "SDOML.py"
+    if not peers or not code.is_file():
+        pytest.skip("SDO-FM's code is not at $SUNAUG_PEERS/SDO-FM")
+    found = dict(re.findall(r"(val|test)_months=\[([\d, ]+)\]", code.read_text()))
+    split = PUBLISHED_SPLITS["sdofm"]
+    assert {"val": split.validation, "test": split.test} == {
+        name: tuple(map(int, months.split(","))) for name, months in found.items()
+    }

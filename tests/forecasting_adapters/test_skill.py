@@ -3,12 +3,17 @@ import pytest
 
 from forecasting_adapters.skill import (
     ContingencyTable,
+    average_precision,
     best_threshold,
     brier_skill_score,
     contingency_table,
     hss2,
+    recall,
+    reliability_curve,
     restore_base_rate,
+    roc_area,
     tss,
+    weighted_average_precision,
 )
 from sunaug.errors import UsageError
 
@@ -84,8 +89,52 @@ def test_restored_probabilities_keep_their_order_and_find_the_base_rate() -> Non
         (lambda: best_threshold([0, 0], [0.1, 0.2]), "one class only"),
         (lambda: best_threshold([0, 1], [0.1, 0.2], "accuracy"), "unknown score 'accuracy'"),
         (lambda: restore_base_rate([0.5], 0.0), "base rate"),
+        (lambda: reliability_curve([0, 1], [0.5, 1.5]), "logits"),
+        (lambda: reliability_curve([0, 1], [0.5, 0.5], bins=0), "at least one"),
     ],
 )
 def test_wrong_input_is_refused(call, message) -> None:
     with pytest.raises(UsageError, match=message):
         call()
+
+
+def test_average_precision_by_hand() -> None:
+    # Hits at ranks 1 and 3: recall grows by one half at precision 1 and at 2/3.
+    assert average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    # Equal probabilities are one threshold: their order says nothing.
+    assert average_precision([1, 0, 0, 1], [0.5, 0.5, 0.5, 0.5]) == pytest.approx(0.5)
+    assert np.isnan(average_precision([0, 0], [0.1, 0.2]))
+
+
+def test_average_precision_and_roc_area_are_those_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(5)
+    observed = rng.random(200) < 0.2
+    probability = np.round(np.clip(rng.normal(0.3 + 0.2 * observed, 0.2), 0, 1), 2)
+    assert average_precision(observed, probability) == pytest.approx(
+        metrics.average_precision_score(observed, probability)
+    )
+    assert roc_area(observed, probability) == pytest.approx(metrics.roc_auc_score(observed, probability))
+
+
+def test_weights_count_as_copies_of_a_frame() -> None:
+    observed, probability = np.array([True, False, True, False]), np.array([0.9, 0.8, 0.4, 0.3])
+    weights = np.array([[1, 2, 0, 3], [1, 1, 1, 1], [0, 1, 0, 1]])
+    found = weighted_average_precision(observed, probability, weights)
+    copies = np.repeat(np.arange(4), weights[0])
+    assert found[0] == pytest.approx(average_precision(observed[copies], probability[copies]))
+    assert found[1] == pytest.approx(average_precision(observed, probability))
+    assert np.isnan(found[2])
+
+
+def test_recall() -> None:
+    assert recall(ContingencyTable(hits=3, misses=1, false_alarms=9, correct_rejections=9)) == pytest.approx(0.75)
+    assert np.isnan(recall(ContingencyTable(0, 0, 1, 1)))
+
+
+def test_reliability_curve() -> None:
+    curve = reliability_curve([1, 0, 1, 1], [0.11, 0.19, 0.95, 1.0])
+    assert curve.count.tolist() == [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert curve.probability[[1, 9]] == pytest.approx([0.15, 0.975])
+    assert curve.frequency[[1, 9]] == pytest.approx([0.5, 1.0])
+    assert np.isnan(curve.frequency[0])
