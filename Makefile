@@ -14,7 +14,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster,remote,aia,netcdf,backbones,tensorboard,service]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster,remote,aia,netcdf,backbones,tensorboard,service,schedule,lightning,torchdata,hub]'
 	touch $@
 
 demo: $(STAMP)
