@@ -215,7 +215,9 @@ class _Run:
         self.rejected = [one for part in found for one in part if isinstance(one, Rejection)]
         self.inputs = {one.input for one in references} | {one.file for one in self.rejected}
         if not references:
-            raise SunaugError(_nothing_usable(self.rejected, len(self.inputs)))
+            if grown is None:
+                raise SunaugError(_nothing_usable(self.rejected, len(self.inputs)))
+            return
         self.source_scale = _intensity_scale(references)
         if options.degradation and any(file.source == "suryabench" for file in references):
             raise UsageError("SuryaBench files are corrected for degradation already; leave --degradation out.")
@@ -234,7 +236,7 @@ class _Run:
         if not options.keep_partial:
             self.frames, strange = leave_out_partial(self.frames, self.channels)
             self.rejected += strange
-        if not self.frames and not self.known:
+        if not self.frames and grown is None:
             raise SunaugError(_nothing_usable(self.rejected, len(self.inputs)))
 
     @property
@@ -325,14 +327,8 @@ class _Run:
 
     def append(self, existing: xr.Dataset) -> tuple[dict[str, int], list[Rejection]]:
         """Add the new frames to the cube; frames by status, and the inputs left out."""
-        scale = existing.attrs["intensity_scale"]
-        if scale != self.intensity_scale:
-            raise UsageError(f"{self.cube}: holds {scale} intensities, these inputs are {self.intensity_scale}.")
-        made_with = existing.attrs["ingest_settings"]
-        for name, value in self.options.recorded(self.channels).items():
-            if made_with.get(name) != value:
-                option, made = f"--{name.replace('_', '-')}", made_with.get(name)
-                raise UsageError(f"{self.cube}: was made with {option} {made}, not {value}; append with the same.")
+        if self.channels:  # otherwise no input could be read
+            self._check_alike(existing)
         if not self.frames:
             self.notes.append("no input is later than the cube's last frame; nothing was appended")
             table = rejections_path(self.cube)
@@ -345,6 +341,17 @@ class _Run:
             begun = self._progress(fingerprint, start)
         begun = self._taken_over(begun)
         return self.fill(self.plan(begun), begun, existing.attrs["ingests"])
+
+    def _check_alike(self, existing: xr.Dataset) -> None:
+        """Refuse to append what is of another kind, or made with other options."""
+        scale = existing.attrs["intensity_scale"]
+        if scale != self.intensity_scale:
+            raise UsageError(f"{self.cube}: holds {scale} intensities, these inputs are {self.intensity_scale}.")
+        made_with = existing.attrs["ingest_settings"]
+        for name, value in self.options.recorded(self.channels).items():
+            if made_with.get(name) != value:
+                option, made = f"--{name.replace('_', '-')}", made_with.get(name)
+                raise UsageError(f"{self.cube}: was made with {option} {made}, not {value}; append with the same.")
 
     def _progress(self, fingerprint: str, start: int) -> dict[str, Any]:
         """A new run's `IN_PROGRESS`."""

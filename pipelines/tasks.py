@@ -15,7 +15,7 @@ import dask.callbacks
 
 from sunaug.errors import SunaugError, UsageError
 
-__all__ = ["check_scheduler", "run_tasks"]
+__all__ = ["check_scheduler", "end_with_parent", "run_tasks"]
 
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 _PR_SET_PDEATHSIG = 1
@@ -41,7 +41,7 @@ class _Progress(dask.callbacks.Callback):
         self._report(self._done)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let a worker process be killed with the one that started it: it must not write on into a cube given up."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -89,7 +89,7 @@ def run_tasks(
         for name, task in zip(names, tasks, strict=True)
     ]
     kind = scheduler or "threads"
-    options = {"chunksize": 1, "initializer": _end_with_parent} if kind == "processes" else {}
+    options = {"chunksize": 1, "initializer": end_with_parent} if kind == "processes" else {}
     try:
         with _Progress(report, dict(zip(names, weights, strict=True))):
             return list(dask.compute(*delayed, scheduler=kind, num_workers=workers or os.cpu_count(), **options))

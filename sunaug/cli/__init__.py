@@ -14,7 +14,11 @@ import typer
 from sunaug import __version__
 from sunaug.errors import SunaugError
 
-COMMANDS = ("fetch", "ingest", "inspect", "train", "directions", "generate", "evaluate", "judge")
+COMMANDS = (
+    *("fetch", "ingest", "inspect", "train", "directions", "generate", "evaluate", "judge"),
+    *("export", "forecast-benchmark", "serve", "keys"),
+    *("run", "schedule", "publish"),
+)
 
 app = typer.Typer(
     name="sunaug",
@@ -24,7 +28,12 @@ app = typer.Typer(
     context_settings={"auto_envvar_prefix": "SUNAUG", "help_option_names": ["-h", "--help"]},
 )
 for _name in COMMANDS:
-    app.command(_name)(getattr(import_module(f"sunaug.cli.{_name}"), _name))
+    _function = _name.replace("-", "_")
+    _found = getattr(import_module(f"sunaug.cli.{_function}"), _function)
+    if isinstance(_found, typer.Typer):
+        app.add_typer(_found, name=_name)
+    else:
+        app.command(_name)(_found)
 
 
 def _show_version(wanted: bool) -> None:

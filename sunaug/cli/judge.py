@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,9 +90,10 @@ def _serve(answers: Answers, frames: Frames, choice: Choice, host: str, port: in
     """Serve the page until it is interrupted."""
     import uvicorn
 
+    from sunaug.cli.listening import listening
     from sunaug.judging.app import make_app
 
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         address = f"[{host}]" if ":" in host else host
         what = "trials with one frame" if choice.mode == "single" else "pairs"
         typer.echo(f"{choice.n} {what} for each judge; real: {choice.note}.")
@@ -106,23 +106,6 @@ def _serve(answers: Answers, frames: Frames, choice: Choice, host: str, port: in
             server.run(sockets=[listener])
         except KeyboardInterrupt:  # uvicorn has ended by then and passes the signal on
             typer.echo(f"Stopped. Results: sunaug judge --results --database {answers.path}")
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    from sunaug.errors import SunaugError
-
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()  # a browser that comes before the server is ready waits
-    except OSError as error:
-        raise SunaugError(
-            f"{host}:{port}: the page cannot be served there ({error.strerror or error}); "
-            "choose another --port (0 takes a free one) or --host."
-        ) from None
-    return listener
 
 
 def _report(database: Path, json: Path | None) -> None:
