@@ -140,15 +140,15 @@ def test_the_guard_and_the_gate(cubes, tmp_path):
 
 def test_arms_that_cannot_be_filled_are_left_out_and_named(cubes, tmp_path):
     rare = make_synthetic(tmp_path, cubes[0], "rare", rare=True)
-    results = _run(cubes, tmp_path / "out", arms=("fill-50", "add-1"), seeds=1, synthetic=[rare])
+    results = _run(cubes, tmp_path / "out", arms=("fill-50", "add-0.8"), seeds=1, synthetic=[rare])
     assert [one.arm.name for one in results.arms] == ["real", "fill-50"]
-    assert any(line.startswith("Left out: add-1 (needs ") for line in text(results))
-    with pytest.raises(UsageError, match="can fill no arm \\(add-1: needs"):
-        _run(cubes, tmp_path / "other", arms=("add-1",), seeds=1, synthetic=[rare])
+    assert any(line.startswith("Left out: add-0.8 (needs ") for line in text(results))
+    with pytest.raises(UsageError, match="can fill no arm \\(add-0.8: needs"):
+        _run(cubes, tmp_path / "other", arms=("add-0.8",), seeds=1, synthetic=[rare])
 
 
 def test_without_synthetic_cubes_there_is_nothing_to_judge(cubes, tmp_path):
-    results = _run(cubes, tmp_path, arms=("noise", "add-1"), seeds=1, synthetic=[])
+    results = _run(cubes, tmp_path, arms=("noise", "add-0.8"), seeds=1, synthetic=[])
     assert results.candidate is None
     assert "Nothing to judge" in results.verdict.sentence
 
