@@ -1,0 +1,73 @@
+"""``sunaug keys``: who may use a service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from sunaug.service.access import Keys
+
+keys = typer.Typer(help="API keys of `sunaug serve`.", no_args_is_help=True)
+
+_STATE = typer.Option(Path("sunaug-service"), help="Folder of the service, as for `sunaug serve`.")
+_DATABASE = typer.Option("", help="Its database, as for `sunaug serve`.")
+
+
+@keys.command()
+def create(
+    name: str = typer.Argument(help="Whose key it is."),
+    scope: list[str] = typer.Option(
+        ["generate", "read"], help="What it may do: generate (file, delete), read (see, download), admin. Repeatable."
+    ),
+    per_day: int | None = typer.Option(
+        None, help="Samples that it may have made in a day (UTC); any number if left out."
+    ),
+    state: Path = _STATE,
+    database: str = _DATABASE,
+) -> None:
+    """Make a key and show it, once."""
+    key, token = _opened(state, database).create(name, scope, per_day)
+    typer.echo(f"Key {key.id} of {key.name}: {', '.join(sorted(key.scopes))}. It is shown this once:", err=True)
+    typer.echo(token)
+
+
+@keys.command("list")
+def list_(state: Path = _STATE, database: str = _DATABASE) -> None:
+    """List the keys."""
+    rows = [("ID", "SCOPES", "PER DAY", "CREATED", "REVOKED", "NAME")]
+    for key in _opened(state, database).list():
+        quota = f"{key.samples_per_day:,}" if key.samples_per_day else "any"
+        rows.append((key.id, " ".join(sorted(key.scopes)), quota, _day(key.created), _day(key.revoked), key.name))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+@keys.command()
+def revoke(
+    identifier: str = typer.Argument(metavar="ID", help="As `sunaug keys list` shows it."),
+    state: Path = _STATE,
+    database: str = _DATABASE,
+) -> None:
+    """Let a key open nothing any more."""
+    _opened(state, database).revoke(identifier)
+    typer.echo(f"{identifier}: revoked.")
+
+
+def _opened(state: Path, database: str) -> Keys:
+    from sunaug.cli.serve import need_packages
+
+    need_packages()
+    from sunaug.service.access import Keys, pepper_file, read_pepper
+    from sunaug.service.database import Database, database_url
+
+    pepper = read_pepper(pepper_file(state))
+    return Keys(Database(database_url(state, database)), pepper)
+
+
+def _day(moment: float | None) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d") if moment else "-"
