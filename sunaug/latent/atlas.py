@@ -43,7 +43,7 @@ def _strip(bundle: Bundle, folder: Path, direction: str, effects: Effects) -> Pa
 
 
 def _words(changes: list[tuple[str, float]]) -> str:
-    return ", ".join(f"{name} {change:+.2f}" for name, change in changes)
+    return ", ".join(f"{name} {change:+.2f}" for name, change in changes if change) or "nothing"
 
 
 def table(bundle: Bundle, effects: Effects) -> str:
