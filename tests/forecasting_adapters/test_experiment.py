@@ -15,6 +15,8 @@ from sunaug.cube import open_cube
 from sunaug.errors import GateRefused, SunaugError, UsageError
 from tests.comparison import make_observed, make_synthetic
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(size=16, epochs=6, batch=12, learning_rate=1e-2, average_steps=5, checkpoints=2)
 ARMS = ("flips", "oversampling", "fill-50", "flips+taught", "pretrain")
 SEEDS = 2

@@ -122,6 +122,7 @@ def test_processes_share_an_epoch(pool: MixedSolarDataset, drop_last: bool, each
     assert set(together) <= set(whole)
 
 
+@pytest.mark.slow
 def test_two_processes_of_torch_distributed_see_each_sample_once(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

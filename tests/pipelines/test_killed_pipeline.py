@@ -14,6 +14,8 @@ from pipelines.run import run_recipe
 from sunaug.cube import open_cube
 from tests.pipelines.nights import make_home, only, quick_fits
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MOMENTS = (1, 5, 25)
 """Numbers of the files before which a process is killed, as far as its step gets to them."""

@@ -116,7 +116,7 @@ def make_key(
     return open_keys(state).create(name, scopes, per_day)
 
 
-def until(client: httpx.Client, identifier: str, *states: str, seconds: float = 60) -> dict:
+def until(client: httpx.Client, identifier: str, *states: str, seconds: float = 300) -> dict:
     """Wait until a batch is in one of some states."""
     last = time.monotonic() + seconds
     while True:

@@ -155,6 +155,7 @@ def test_a_file_that_is_gone_is_made_again(service, ada):
     assert _download(ada, batch).content == whole.content
 
 
+@pytest.mark.slow
 def test_the_gate_has_the_last_word(ada):
     small, enough = (file(ada, n=n, seed=1, bundle="sdo2012-128")["id"] for n in (8, 12))
     refused = until(ada, small)
@@ -271,12 +272,13 @@ def test_the_client(service, token, expected, tmp_path, monkeypatch):
         fetch_cube("http://localhost/cube.zarr")
 
 
+@pytest.mark.slow
 def test_a_killed_service_goes_on(service, serve, ada, token, tiny):
     """The last test of this file: it kills the service of the others."""
     batch = file(ada, n=1000, seed=51, ungated=True)
     waiting = file(ada, n=12, seed=52, ungated=True)
     shards = service.state / "sets"
-    last = time.monotonic() + 60
+    last = time.monotonic() + 300
     while not (first := [path for path in shards.glob("*/SYNTHETIC.zarr/intensity/c/0/0/0/0") if _of(path) == 1000]):
         assert time.monotonic() < last
         time.sleep(0.05)
@@ -284,7 +286,7 @@ def test_a_killed_service_goes_on(service, serve, ada, token, tiny):
     service.process.send_signal(signal.SIGKILL)
     service.process.wait()
     with serve() as again, again.client(token) as client:
-        done = until(client, batch["id"], seconds=120)
+        done = until(client, batch["id"])
         assert (done["state"], done["done"]) == ("done", 1000)
         assert until(client, waiting["id"])["state"] == "done"
         assert first[0].stat().st_mtime_ns == written.st_mtime_ns  # what was whole was kept

@@ -15,6 +15,8 @@ from tests.browser import page as browser_page
 from tests.models import CHANNELS
 from tests.service.serving import make_key, served
 
+pytestmark = pytest.mark.slow
+
 QUALITY = 45
 """Of the pictures for the documentation: all four stay below 300 kB."""
 

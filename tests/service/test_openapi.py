@@ -56,6 +56,7 @@ def _schemathesis(service, token: str, folder: Path, *options: object) -> subpro
     return subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 @SCHEMATHESIS
 def test_no_request_breaks_the_service(service, token, tmp_path):
     options = ("--checks", "not_a_server_error", "--max-examples", 8, "--phases", "examples,fuzzing")
