@@ -136,6 +136,7 @@ def test_names_are_data(build):
         refused = client.post("/judge", data={"name": wrong})
         assert refused.status_code == 422
         assert 'role="alert"' in refused.text
+    client.cookies.clear()
     client.cookies.set("judge", "nobody")
     assert client.get("/trial").url.path == "/"
 
