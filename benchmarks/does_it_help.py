@@ -3,7 +3,8 @@
     sunaug forecast-benchmark --cube sdo2012.zarr --synthetic rare.zarr --synthetic plain.zarr --out comparison --final
     python -m benchmarks.does_it_help comparison
 
-puts the tables of the stages that `comparison` holds between the page's marks, and the figure beside the page.
+puts the tables of the stages that `comparison` holds behind the page's mark, the figures beside the page, and all
+numbers into benchmarks/results.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "does-it-help.md"
+RESULTS = Path(__file__).parent / "results"
 MARK = "<!-- results -->"
 
 
@@ -37,14 +39,15 @@ def section(folder: Path, stage: str, figure: str) -> str:
     return f"### {stage.capitalize()}\n\n{about}\n\n{table}\n![{stage.capitalize()}]({figure})\n"
 
 
-def write_page(folder: Path, page: Path) -> list[str]:
-    """Replace what stands behind the page's mark; returns the stages that were written."""
+def write_page(folder: Path, page: Path, results: Path) -> list[str]:
+    """Replace what stands behind the page's mark, and keep the numbers; returns the stages that were written."""
     stages = [stage for stage in ("test", "validation") if (folder / f"{stage}.json").exists()]
     text = page.read_text(encoding="utf-8")
     parts = []
     for stage in stages:
         figure = page.with_name(f"{page.stem}-{stage}.png")
         shutil.copyfile(folder / f"{stage}.png", figure)
+        shutil.copyfile(folder / f"{stage}.json", results / f"{page.stem}-{stage}.json")
         parts.append(section(folder, stage, figure.name))
     page.write_text(text[: text.index(MARK) + len(MARK)] + "\n\n" + "\n".join(parts), encoding="utf-8")
     return stages
@@ -54,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("comparison", type=Path, help="folder that sunaug forecast-benchmark wrote (--out)")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write into (default: docs/does-it-help.md)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the numbers")
     arguments = parser.parse_args(argv)
-    stages = write_page(arguments.comparison, arguments.page)
+    stages = write_page(arguments.comparison, arguments.page, arguments.results)
     if not stages:
         print(f"{arguments.comparison}: holds no results; run sunaug forecast-benchmark first.", file=sys.stderr)
         return 1

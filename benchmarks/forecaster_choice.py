@@ -10,8 +10,7 @@ other side's months is on neither. No frame of the test months is read. Networks
 all five fits, a network one checkpoint: the best on the mean, which flatters all of them a little.
 
 Takes about five minutes on one core, and the dev extra, with which scikit-learn comes. Frames and finished fits stay in
---work: a benchmark that was stopped goes on where it was, and --finished shows how far it came. Delete the folder after
-a change of a forecaster.
+--work: a benchmark that was stopped goes on where it was. Delete the folder after a change of a forecaster.
 
 Prints a table of areas under the ROC curve for docs/does-it-help.md and writes results/forecaster-choice.json. The last
 line is the default's mean over that of the best logistic regression.
@@ -24,7 +23,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
@@ -44,7 +43,7 @@ from forecasting_adapters.experiment import Settings, choose_arms
 from forecasting_adapters.experiment.benchmark import prepare
 from forecasting_adapters.experiment.composition import compose
 from forecasting_adapters.experiment.forecaster import CompactCNN
-from forecasting_adapters.experiment.frames import Frames, average_down
+from forecasting_adapters.experiment.frames import Frames
 from forecasting_adapters.experiment.runs import Workspace
 from forecasting_adapters.experiment.training import Weights, predict, train
 from forecasting_adapters.skill import roc_area
@@ -55,6 +54,7 @@ from sunaug.storage import location, replace_object
 RESULTS = Path(__file__).parent / "results" / "forecaster-choice.json"
 HELD_OUT = {"1-2": (1, 2), "3-4": (3, 4), "5-6": (5, 6), "7": (7,)}
 FOLDS = (*HELD_OUT, "validation")
+SIZES = (64, 32)
 BRIGHTEST = (1, 4, 16, 64, 256)
 PENALTIES = (0.001, 0.1)
 """Inverse strengths of the regressions' penalty (C of scikit-learn)."""
@@ -193,9 +193,9 @@ def regression(channels: list[int], counts: Sequence[int]) -> Fit:
     return fit
 
 
-def network(factory: Callable[[int, int], nn.Module], settings: Settings, seed: int) -> Fit:
+def network(factory: Callable[[int, int], nn.Module], seed: int) -> Fit:
     """A network trained on real frames alone, at each checkpoint."""
-    own = settings.model_copy(update={"model": f"benchmarks.forecaster_choice:{factory.__name__}"})
+    own = Settings(model=f"benchmarks.forecaster_choice:{factory.__name__}")
     [arm] = choose_arms(["real"])
 
     def fit(frames: Frames) -> list[Forecaster]:
@@ -210,35 +210,35 @@ def logits(trained: nn.Module, weights: Weights, frames: Frames) -> NDArray[np.f
     return predict(trained, weights, frames.images).numpy()
 
 
-def candidates(channels: Sequence[str], settings: Settings) -> list[Candidate]:
+def candidates(channels: Sequence[str]) -> list[Candidate]:
     """The regressions at both sizes, then the networks at theirs."""
     regressions = [
         Candidate(f"logistic regression: {name}", size, regression([channels.index(one) for one in wanted], counts))
-        for size in (64, 32)
+        for size in SIZES
         for name, wanted, counts in REGRESSIONS
     ]
-    networks = [Candidate(name, size, network(factory, settings, seed)) for name, factory, size, seed in NETWORKS]
+    networks = [Candidate(name, size, network(factory, seed)) for name, factory, size, seed in NETWORKS]
     return [*regressions, *networks]
 
 
-def fold_frames(workspace: Workspace, fold: str, size: int) -> list[Frames]:
-    """Frames to fit to and frames held out, averaged to a size."""
-    sides = [workspace.frames("train"), workspace.frames("validation")]
-    if fold in HELD_OUT:
-        others = [month for month in SPLIT_MONTHS["train"] if month not in HELD_OUT[fold]]
-        side = split_of(sides[0].times, {"train": others, "validation": HELD_OUT[fold]})
-        sides = [sides[0].select(np.flatnonzero(side == SPLIT_NAMES.index(name))) for name in ("train", "validation")]
-    return [replace(frames, images=average_down(frames.images.float(), size).half()) for frames in sides]
+def fold_frames(workspace: Workspace, fold: str) -> list[Frames]:
+    """Frames to fit to and frames held out."""
+    train_frames, validation = workspace.frames("train"), workspace.frames("validation")
+    if fold not in HELD_OUT:
+        return [train_frames, validation]
+    others = [month for month in SPLIT_MONTHS["train"] if month not in HELD_OUT[fold]]
+    side = split_of(train_frames.times, {"train": others, "validation": HELD_OUT[fold]})
+    return [train_frames.select(np.flatnonzero(side == SPLIT_NAMES.index(name))) for name in ("train", "validation")]
 
 
-def fit_missing(workspace: Workspace, chosen: Sequence[Candidate]) -> dict[str, Areas]:
+def fit_missing(work: Path, workspaces: dict[int, Workspace], chosen: Sequence[Candidate]) -> dict[str, Areas]:
     """Areas of each candidate and fold; those that are found in the work folder are not made again."""
-    path = workspace.folder / "areas.json"
+    path = work / "areas.json"
     kept: dict[str, Areas] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for candidate, fold in product(chosen, FOLDS):
         key = candidate.key(fold)
         if key not in kept:
-            fitted, held_out = fold_frames(workspace, fold, candidate.size)
+            fitted, held_out = fold_frames(workspaces[candidate.size], fold)
             forecasters = candidate.fit(fitted)
             kept[key] = [[roc_area(one.labels, says(one)) for says in forecasters] for one in (held_out, fitted)]
             replace_object(location(path), json.dumps(kept, indent=1, ensure_ascii=False).encode())
@@ -270,28 +270,33 @@ def main() -> None:
     parser.add_argument("--cube", required=True, help="observed cube of 64 pixels or a multiple")
     parser.add_argument("--work", type=Path, default=Path("runs/forecaster-choice"), help="folder for what is finished")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--finished", action="store_true", help="fit nothing: show the forecasters that are finished")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    settings = Settings(size=64)
-    workspace, manifest = prepare(
-        arguments.cube, (), arguments.work, settings=settings, progress=lambda *_: nullcontext(lambda _: None)
-    )
-    chosen = candidates(SolarDataset(arguments.cube, "train").channels, settings)
-    kept = fit_missing(workspace, [] if arguments.finished else chosen)
-    rows = [candidate.row(kept) for candidate in chosen if all(candidate.key(fold) in kept for fold in FOLDS)]
+    workspaces, manifest = {}, {}
+    for size in SIZES:
+        workspaces[size], manifest = prepare(
+            arguments.cube,
+            (),
+            arguments.work / str(size),
+            settings=Settings(size=size),
+            progress=lambda *_: nullcontext(lambda _: None),
+        )
+    chosen = candidates(SolarDataset(arguments.cube, "train").channels)
+    kept = fit_missing(arguments.work, workspaces, chosen)
+    rows = [candidate.row(kept) for candidate in chosen]
     figures = {
         "machine": f"{processor()}, one thread; {versions()}",
-        **manifest,
+        "cube": manifest["cube"],
+        "settings": manifest["settings"] | {"size": SIZES},
         "penalties": PENALTIES,
-        "validation": flare_days(workspace.frames("validation")),
+        "validation": flare_days(workspaces[SIZES[0]].frames("validation")),
         "rows": rows,
     }
     arguments.results.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(table(rows))
     means = {(row["forecaster"], row["pixels"]): row["mean"] for row in rows}
-    best = max((mean for (name, _), mean in means.items() if name.startswith("logistic")), default=math.nan)
-    print(f"ratio {means.get((DEFAULT, settings.size), math.nan) / best:.3f}")
+    best = max(mean for (name, _), mean in means.items() if name.startswith("logistic"))
+    print(f"ratio {means[DEFAULT, SIZES[0]] / best:.2f}")
 
 
 if __name__ == "__main__":

@@ -136,19 +136,19 @@ def prepare(
         path = workspace.frames_path(name)
         if not path.exists():
             with progress(f"reading {name}", len(frames), "frames") as report:
-                keep_frames(path, frames, settings.size, report)
+                keep_frames(path, frames, report)
     return workspace, manifest
 
 
 def _observed(cube: str | Path, split: str, settings: Settings) -> SolarDataset:
-    return SolarDataset(cube, split, label=settings.label, threshold=settings.threshold)
+    return SolarDataset(cube, split, label=settings.label, threshold=settings.threshold, size=settings.size)
 
 
 def _keep_test(workspace: Workspace, cube: str | Path) -> None:
     """Read the test months: only the final stage calls this."""
     path = workspace.frames_path("test")
     if not path.exists():
-        keep_frames(path, _observed(cube, "test", workspace.settings), workspace.settings.size, lambda _: None)
+        keep_frames(path, _observed(cube, "test", workspace.settings), lambda _: None)
 
 
 def _open_pools(
@@ -185,7 +185,7 @@ def _check_kind(real: SolarDataset, pool: SyntheticSolarDataset) -> None:
 
 
 def _disk_share(frames: SolarDataset | SyntheticSolarDataset) -> float:
-    return round(2 * float(frames.attrs["solar_radius_pixels"]) / int(frames[0]["image"].shape[-1]), 6)
+    return round(2 * float(frames.attrs["solar_radius_pixels"]) / frames.source.size, 6)
 
 
 def _about(pool: SyntheticSolarDataset, held_out: NDArray[Any], *, allow_leakage: bool) -> dict[str, Any]:

@@ -106,8 +106,7 @@ def compose(
     targets = real.labels.astype(np.float64)
     if arm.teacher and teacher is not None:
         targets += arm.teacher * (teacher.real - targets)
-    weights = _class_weights(real.labels) if arm.class_weights else np.ones(len(real))
-    images, labels = real.images, real.labels
+    images, labels, added_weight = real.images, real.labels, 1.0
     phases = [Phase(np.arange(len(real)), 1.0)]
     if arm.synthetic is not None:
         use = arm.synthetic
@@ -115,13 +114,14 @@ def compose(
             raise UsageError(f"arm {arm.name!r}: {lack if synthetic is not None else 'no synthetic frames are given'}.")
         rows = _chosen(use, real.labels, synthetic, teacher, np.random.default_rng(seed))
         added = synthetic.select(rows)
-        taught = teacher is not None and use.labels == "teacher"
+        said = teacher.synthetic[rows] if teacher is not None and use.labels == "teacher" else added.labels
         images = torch.cat([images, added.images])
         labels = np.concatenate([labels, added.labels])
-        targets = np.concatenate([targets, teacher.synthetic[rows] if taught and teacher else added.labels])
-        weights = _class_weights(labels) if arm.class_weights else np.ones(len(labels))
-        weights[len(real) :] *= use.weight
+        targets = np.concatenate([targets, said])
+        added_weight = use.weight
         phases = _phases(use, len(real), len(labels))
+    weights = _class_weights(labels) if arm.class_weights else np.ones(len(labels))
+    weights[len(real) :] *= added_weight
     given = TrainingSet(
         images=images,
         targets=torch.from_numpy(targets).float(),

@@ -1,4 +1,4 @@
-"""Frames of a comparison in memory: one tensor of images, averaged to one size, and what is known of each.
+"""Frames of a comparison in memory: one tensor of images, and what is known of each.
 
 Cubes are read once and kept in the comparison's folder, where every process maps the same file.
 """
@@ -9,21 +9,17 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from forecasting_adapters import SolarDataset, SyntheticSolarDataset
-from sunaug.errors import UsageError
 from sunaug.storage import location, replace_object
 
-__all__ = ["Frames", "average_down", "keep_frames", "load_frames"]
+__all__ = ["Frames", "fingerprint", "keep_frames", "load_frames"]
 
 Report = Callable[[int], None]
 
@@ -56,28 +52,14 @@ class Frames:
         return Frames(self.images[torch.from_numpy(rows)], self.labels[rows], self.fluxes[rows], self.times[rows])
 
 
-def average_down(images: Tensor, size: int) -> Tensor:
-    """Average images (..., y, x) to `size` pixels squared.
-
-    Raises
-    ------
-    UsageError
-        If their width is no multiple of `size`.
-    """
-    width = images.shape[-1]
-    if width % size:
-        raise UsageError(f"frames of {width} pixels cannot be averaged to {size}; give --size a divisor of {width}.")
-    return F.avg_pool2d(images, width // size) if width != size else images
-
-
-def keep_frames(path: Path, frames: SolarDataset | SyntheticSolarDataset, size: int, report: Report) -> None:
-    """Average the frames of a dataset down and write them to a file that `load_frames` reads.
+def keep_frames(path: Path, frames: SolarDataset | SyntheticSolarDataset, report: Report) -> None:
+    """Write the frames of a dataset to a file that `load_frames` reads.
 
     `report` is called with the number of frames read so far.
     """
-    images = torch.empty(len(frames), len(frames.channels), size, size, dtype=torch.float16)
+    images = torch.empty(len(frames), len(frames.channels), frames.size, frames.size, dtype=torch.float16)
     for number in range(len(frames)):
-        images[number] = average_down(frames[number]["image"], size)
+        images[number] = frames[number]["image"]
         report(number + 1)
     times = frames.times if isinstance(frames, SolarDataset) else np.full(len(frames), "NaT", "datetime64[s]")
     tensors = {
@@ -92,8 +74,7 @@ def keep_frames(path: Path, frames: SolarDataset | SyntheticSolarDataset, size: 
 
 def load_frames(path: Path) -> Frames:
     """Read what `keep_frames` wrote; the images stay on disk until they are used, and are shared between processes."""
-    with safe_open(str(path), framework="pt") as file:
-        found: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    found = load_file(path)
     return Frames(
         images=found["images"],
         labels=found["labels"].numpy(),

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from forecasting_adapters.experiment.arms import REFERENCE, Arm
 from forecasting_adapters.experiment.composition import Teacher, compose
@@ -113,7 +113,7 @@ def read_run(folder: Path, arm: str, seed: int) -> Run | None:
     try:
         with safe_open(str(path), framework="pt") as file:
             about = json.loads(file.metadata()["run"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = load_file(path)
     except (SafetensorError, KeyError, ValueError, TypeError):
         raise SunaugError(f"{path}: not a finished run; delete it, and it will be made again.") from None
     checkpoints: list[Weights] = [{} for _ in range(len(tensors["logits"]))]

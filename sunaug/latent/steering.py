@@ -27,8 +27,8 @@ __all__ = ["FLARE", "fit_directions", "pictures"]
 
 FLARE = "flare"
 N_PICTURES = 2_048
-COARSE = 1 / 4
-"""Share of the image's width: layers of lower resolution are left alone by the flare direction."""
+FINE_FROM = 1 / 4
+"""The flare direction moves the layers from this share of the image's width up."""
 
 _RIDGE = 1e-2
 _TURNS, _TURN_LATENTS, _TURN_RATE = 150, 12, 0.05
@@ -67,7 +67,7 @@ def _in_fine_layers(config: StyleGAN2Config, vector: Tensor) -> Tensor:
     """A vector (w_dim,) in each layer that the flare direction moves, zero in the others; (n_styles, w_dim)."""
     # One style of 4 pixels, two of each further resolution, and one of the output.
     widths = [*sorted(config.resolutions * 2)[1:], config.size]
-    moves = torch.tensor([width >= COARSE * config.size for width in widths])
+    moves = torch.tensor([width >= FINE_FROM * config.size for width in widths])
     return moves[:, None] * vector
 
 

@@ -27,7 +27,7 @@ def test_the_page_is_filled_and_filled_again(tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text(f"# Question\n\n{MARK}\nold\n")
     _stage(tmp_path, "validation")
-    assert main([str(tmp_path), "--page", str(page)]) == 0
+    assert main([str(tmp_path), "--page", str(page), "--results", str(tmp_path)]) == 0
     text = page.read_text()
     assert text.startswith(f"# Question\n\n{MARK}\n\n### Validation")
     assert "old" not in text
@@ -36,8 +36,9 @@ def test_the_page_is_filled_and_filled_again(tmp_path, capsys):
     )
     assert "| validation |" in text
     assert (tmp_path / "page-validation.png").read_bytes() == b"picture"
+    assert (tmp_path / "page-validation.json").read_bytes() == (tmp_path / "validation.json").read_bytes()
     _stage(tmp_path, "test")
-    assert main([str(tmp_path), "--page", str(page)]) == 0
+    assert main([str(tmp_path), "--page", str(page), "--results", str(tmp_path)]) == 0
     assert page.read_text().count("###") == 2
     assert page.read_text().index("### Test") < page.read_text().index("### Validation")
 
