@@ -32,23 +32,9 @@ from sunaug.generation import Request, Sampler, stream_request
 from sunaug.generation.writing import attributes
 from sunaug.storage import replace_object
 
-__all__ = ["GeneratedFrames", "ScatteredSampler", "gate_of"]
+__all__ = ["GeneratedFrames", "gate_of"]
 
 _AT_ONCE = 256
-
-
-class ScatteredSampler(Sampler):
-    """A sampler of any numbers, for a training that asks for samples in random order."""
-
-    _chosen: NDArray[np.int64]
-
-    def _numbers(self, sample: int, attempt: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        return super()._numbers(int(self._chosen[sample]), attempt)
-
-    def choose(self, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The samples of these numbers (n,), in their order, as `sunaug.generation.Sampler.sample` makes them."""
-        self._chosen = numbers
-        return self.sample(0, len(numbers)) | {"draw": numbers}
 
 
 class GeneratedFrames:
@@ -80,7 +66,7 @@ class GeneratedFrames:
                 "label; choose another label or bundle."
             )
         self._path, self._request, self._device = bundle.path, request, torch.device(device)
-        self._sampler: ScatteredSampler | None = ScatteredSampler(bundle, request, device)
+        self._sampler: Sampler | None = Sampler(bundle, request, device)
         self.where, self.name = str(bundle.path), info.name
         self.attrs = {"intensity_scale": info.intensity_scale, **attributes(self._sampler), "gate": gate}
         self.channels, self.size = list(info.channels), info.network.size
@@ -120,14 +106,14 @@ class GeneratedFrames:
             self.read(missing[start : start + _AT_ONCE], lambda place, frame: None)
         return self._fluxes
 
-    def _open_sampler(self) -> ScatteredSampler:
+    def _open_sampler(self) -> Sampler:
         if get_worker_info() and self._device.type != "cpu":
             raise UsageError(
                 f"a data loader's worker process cannot generate on {self._device}; use num_workers=0, or "
                 "SyntheticStream, which generates ahead of the training."
             )
         if self._sampler is None:
-            self._sampler = ScatteredSampler(load_bundle(self._path), self._request, self._device)
+            self._sampler = Sampler(load_bundle(self._path), self._request, self._device)
         return self._sampler
 
     def __getstate__(self) -> dict[str, Any]:
@@ -168,11 +154,8 @@ def gate_of(bundle: Bundle, request: Request, policy: Policy, *, device: str | t
     name = sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
     kept = default_cache() / "gates" / f"{name}.json"
     if kept.is_file():
-        try:
-            found: dict[str, Any] = json.loads(kept.read_text())
-            return found
-        except json.JSONDecodeError:
-            pass  # half a file, from a disk that was full: it is made again
+        found: dict[str, Any] = json.loads(kept.read_text())  # never half a file: it is put in place whole
+        return found
     assessment = gate_samples(stream_request(bundle, looked_at, device=device), bundle, policy)
     assert assessment is not None
     gate = described(assessment)

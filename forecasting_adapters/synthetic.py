@@ -40,6 +40,8 @@ class SyntheticSolarDataset(FrameDataset):
           they are asked for, in the loader's worker processes where there are any; sample i is the same one whoever
           makes it, and in whatever order;
         - an exported folder (it holds ``SYNTHETIC.json``);
+        - a batch of a service (`sunaug serve`), ``http://HOST/v1/batches/ID``: it is waited for, fetched once and kept;
+          the API key is that of ``SUNAUG_API_KEY``;
         - ``hf://org/name``, or ``org/name`` where there is no such path: any of these from the Hugging Face Hub.
     label, threshold, scaling, channels, transform, size, cache
         As for `SolarDataset`; to be mixed with real frames they must be the same.
@@ -157,6 +159,8 @@ def open_source(
         return source, source
     if str(source) in bundled_names() and not Path(source).exists():
         return load_bundle(source)
+    if "/v1/batches/" in str(source):
+        source = _fetched(str(source))
     if hub_id := parse_hub_id(source):
         source = download(hub_id)
     if "://" not in str(source):
@@ -174,6 +178,14 @@ def open_source(
                 f"bundle ({', '.join(bundled_names())}) to have samples made on the fly."
             )
     return source, open_cube(source)
+
+
+def _fetched(batch: str) -> Path:
+    try:
+        from sunaug.client import fetch_cube
+    except ImportError:
+        raise UsageError(f"{batch}: a service is asked through httpx: pip install 'sunaug[client]'.") from None
+    return fetch_cube(batch)
 
 
 def generated_frames(

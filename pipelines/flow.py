@@ -10,9 +10,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
-from pipelines.recipe import RetrySection, load_pipeline
+from pipelines.recipe import load_pipeline
 from pipelines.reports import Outcome
 from pipelines.run import perform_step, run_recipe
+from pipelines.sections import RetrySection
 from pipelines.state import State
 from pipelines.steps import Step
 from sunaug.errors import GateRefused, UsageError

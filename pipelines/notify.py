@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
-from pipelines.recipe import NotifySection
 from pipelines.reports import RunReport
+from pipelines.sections import NotifySection
 
 __all__ = ["notify"]
 

@@ -163,8 +163,9 @@ def rollback(folder: str | Path, number: int | None = None) -> Version:
     SunaugError
         If it is no longer what was published.
     """
-    there = versions(folder)
+    versions(folder)  # no lock is made where nothing was ever published
     with _publisher(folder):
+        there = versions(folder)
         current = next((one.number for one in there if one.current), None)
         earlier = [one.number for one in there if current is None or one.number < current]
         if number is None and not earlier:

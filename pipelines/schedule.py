@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipelines.recipe import duration, load_pipeline
+from pipelines.recipe import load_pipeline
+from pipelines.sections import duration
 from pipelines.tasks import end_with_parent
 from sunaug.errors import SunaugError, UsageError
 

@@ -37,7 +37,7 @@ __all__ = ["train_bundle"]
 
 _CARD = """# {name}
 
-A conditional StyleGAN2 that makes SYNTHETIC frames of the Sun, {size}x{size} pixels, channels {channels}
+A conditional {architecture} that makes SYNTHETIC frames of the Sun, {size}x{size} pixels, channels {channels}
 ({scale}). Made with sunaug {version}.
 
 | | |
@@ -67,8 +67,10 @@ Licence: {licence}. NASA SDO imagery courtesy of NASA/SDO and the AIA, EVE and H
 """
 
 
+_ARCHITECTURES = {"stylegan2": "StyleGAN2"}
+
 _DISCRIMINATORS = {
-    "pixel": "StyleGAN2's, on pixels",
+    "pixel": "the architecture's own, on pixels",
     "projected": "on frozen features of EfficientNet-Lite0 (Projected GAN), which flatters distances in these features",
     "both": "on pixels, and on frozen features of EfficientNet-Lite0, which flatters distances in these features",
 }
@@ -97,6 +99,7 @@ def _card(info: BundleInfo, trained: TrainedGenerator) -> str:
         classes = ", ".join(f"{letter or 'none'} {count:,}" for letter, count in zip(letters, counts, strict=True))
     return _CARD.format(
         name=info.name,
+        architecture=_ARCHITECTURES[info.architecture],
         size=info.network.size,
         channels=", ".join(info.channels),
         scale="8-bit display counts of browse images" if info.intensity_scale == "browse" else "DN/s",
@@ -257,6 +260,7 @@ def train_bundle(
         training["chosen_by"] = trained.evaluation | {"floor": judge.floor if judge else None}
     info = BundleInfo(
         name=out.name,
+        architecture=trained.config.architecture,
         network=trained.config,
         channels=trained.channels,
         intensity_scale=opened.attrs["intensity_scale"],

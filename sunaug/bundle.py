@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -35,7 +35,7 @@ import sunaug
 from sunaug.critic import Critic
 from sunaug.errors import SunaugError, UsageError
 from sunaug.hub import download, parse_hub_id
-from sunaug.networks import Generator, StyleGAN2Config
+from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig, make_generator
 from sunaug.scaling import IntensityScaling
 
 __all__ = [
@@ -63,8 +63,10 @@ class BundleInfo(BaseModel):
 
     Attributes
     ----------
-    architecture : {"stylegan2"}
-    network : StyleGAN2Config
+    architecture : str
+        One of `sunaug.networks.ARCHITECTURES`.
+    network : NetworkConfig
+        The architecture's own.
     channels : list of str
         Lexicon names, in the order of the image's channels.
     intensity_scale : str
@@ -87,8 +89,8 @@ class BundleInfo(BaseModel):
     format_version: Literal["1"] = "1"
     sunaug_version: str = sunaug.__version__
     name: str
-    architecture: Literal["stylegan2"] = "stylegan2"
-    network: StyleGAN2Config
+    architecture: str = "stylegan2"
+    network: SerializeAsAny[NetworkConfig]
     channels: list[str]
     intensity_scale: str
     disk_radius: float
@@ -98,6 +100,20 @@ class BundleInfo(BaseModel):
     training: dict[str, Any]
     metrics: dict[str, Any] = {}
     licence: str = "BSD-3-Clause"
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, architecture: str) -> str:
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"unknown architecture {architecture!r}, this sunaug knows {', '.join(ARCHITECTURES)}")
+        return architecture
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _of_its_architecture(cls, network: Any, found: ValidationInfo) -> Any:
+        if isinstance(network, NetworkConfig) or "architecture" not in found.data:
+            return network
+        return ARCHITECTURES[found.data["architecture"]].config.model_validate(network)
 
     def within_range(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unscaled images (n, channel, y, x) without what no frame can hold.
@@ -116,7 +132,7 @@ class Bundle:
     ----------
     path : pathlib.Path
     info : BundleInfo
-    generator : Generator
+    generator : BaseGenerator
         In evaluation mode, float32, on the CPU.
     reference : dict of str to Tensor
         Of the training frames: ``fluxes`` (n, n_conditions), float64, W m-2; ``hot_emission`` (n,), see
@@ -131,7 +147,7 @@ class Bundle:
 
     path: Path
     info: BundleInfo
-    generator: Generator = field(repr=False)
+    generator: BaseGenerator = field(repr=False)
     reference: dict[str, Tensor] = field(repr=False)
     directions: dict[str, Tensor] = field(repr=False)
     hash: str
@@ -197,7 +213,7 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SunaugError(f"{path / 'bundle.json'}: {where}: {first['msg']}; the bundle is damaged.") from None
-    generator = Generator(info.network)
+    generator = make_generator(info.network)
     try:
         generator.load_state_dict(_read_tensors(path / "model.safetensors"))
     except RuntimeError as error:
@@ -242,7 +258,7 @@ def _hash(path: Path, content: Mapping[str, Any]) -> str:
 
 
 def write_bundle(
-    path: Path, info: BundleInfo, generator: Generator, reference: Mapping[str, Tensor], card: str
+    path: Path, info: BundleInfo, generator: BaseGenerator, reference: Mapping[str, Tensor], card: str
 ) -> None:
     """Write a bundle folder, complete or not at all; one that stands at `path` is replaced.
 
@@ -250,7 +266,7 @@ def write_bundle(
     ----------
     path : pathlib.Path
     info : BundleInfo
-    generator : Generator
+    generator : BaseGenerator
         Its weights are stored in half precision.
     reference : mapping of str to Tensor
     card : str

@@ -27,7 +27,7 @@ import numpy as np
 from sunaug.errors import GateRefused, SunaugError, UsageError
 from sunaug.fidelity.cache import default_cache
 
-__all__ = ["KEY_VARIABLE", "Client", "fetch_cube", "is_batch"]
+__all__ = ["KEY_VARIABLE", "Client", "fetch_cube"]
 
 KEY_VARIABLE = "SUNAUG_API_KEY"
 """Environment variable of the key that is used where none is given."""
@@ -269,11 +269,6 @@ class Client:
             sentence = f"HTTP {answer.status_code}; is this a sunaug service?"
         kind = UsageError if answer.status_code == 422 else SunaugError
         raise kind(f"{self.url}: {sentence}")
-
-
-def is_batch(url: str | Path) -> bool:
-    """Whether something is the address of a batch of a service: ``http://HOST/v1/batches/ID``."""
-    return bool(_BATCH.fullmatch(str(url)))
 
 
 def fetch_cube(url: str, key: str | None = None) -> Path:

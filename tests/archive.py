@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,15 +92,18 @@ class Archive:
         self.pattern = f"http://127.0.0.1:{self.server.server_port}{LAYOUT}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def add(self, time: str, wavelength: int, *, header_time: str | None = None) -> str:
-        """Put a file into the archive, of the minute `time` (``2017-01-01T00:02``); its name."""
+    def add(self, time: str, wavelength: int, *, header_time: str | None = None, **of_a_sun: Any) -> str:
+        """Put a file into the archive, of the minute `time` (``2017-01-01T00:02``); its name.
+
+        It holds noise, or what `tests.make_data.write_fits` makes of further arguments.
+        """
         day, minute = time.split("T")
         year, month, date = day.split("-")
         folder = self.root / "data/aia/synoptic" / year / month / date / f"H{minute[:2]}00"
         folder.mkdir(parents=True, exist_ok=True)
         name = f"AIA{year}{month}{date}_{minute.replace(':', '')}_{wavelength:04d}.fits"
-        image = np.random.default_rng(wavelength).integers(0, 1000, (64, 64))
-        write_fits(folder / name, time=header_time or f"{time}:05.84", wavelength=wavelength, size=64, image=image)
+        content = of_a_sun or {"size": 64, "image": np.random.default_rng(wavelength).integers(0, 1000, (64, 64))}
+        write_fits(folder / name, time=header_time or f"{time}:05.84", wavelength=wavelength, **content)
         return name
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipelines.fetch import fetch
-from pipelines.recipe import FetchSection
+from pipelines.sections import FetchSection
 from pipelines.state import Done, content_key
 from pipelines.steps import Bench, Task
 from sunaug.catalogues import fetch_flares, write_catalogue

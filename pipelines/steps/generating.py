@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from pipelines.augment import generate_on
-from pipelines.recipe import GenerateSection
+from pipelines.sections import GenerateSection
 from pipelines.state import Done, content_key
 from pipelines.steps import Bench, Task
 from pipelines.steps.training import trained_bundle

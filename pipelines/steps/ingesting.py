@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from upath import UPath
 
 from pipelines.ingest import ingest
-from pipelines.recipe import IngestSection
+from pipelines.sections import IngestSection
 from pipelines.state import Done, content_key, file_digest
 from pipelines.steps import Bench, Task
 from sunaug.cube import open_cube

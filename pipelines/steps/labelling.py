@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pipelines.labels import update_labels
-from pipelines.recipe import LabelsSection
+from pipelines.sections import LabelsSection
 from pipelines.state import Done, content_key, file_digest
 from pipelines.steps import Bench, Task
 from sunaug.cube import open_cube

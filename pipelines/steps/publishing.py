@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipelines.publish import publish
-from pipelines.recipe import PublishSection
+from pipelines.sections import PublishSection
 from pipelines.state import Done, content_key
 from pipelines.steps import Bench, Task
 

@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipelines.recipe import PipelineRecipe, TrainSection
+from pipelines.recipe import PipelineRecipe
+from pipelines.sections import TrainSection
 from pipelines.state import Done, State, content_key
 from pipelines.steps import Bench, Task
 from pipelines.train import train_bundle

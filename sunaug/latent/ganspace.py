@@ -151,17 +151,17 @@ def fit_components(bundle: Bundle, seed: int, n: int = N_LATENTS) -> tuple[Compo
     labels = bundle.info.network.labels
     column = labels.index("forecast_flux") if "forecast_flux" in labels else 0
     letter = torch.from_numpy(encode_class(bundle.reference["fluxes"].numpy()[:, column])).argmax(dim=1)
-    together = Moments(terms.shape[1], bundle.info.network.w_dim)
+    together = Moments(terms.shape[1], bundle.info.network.latent_width)
     apart: dict[int, Moments] = {}
     for w, row in draw_latents(bundle, n, seed):
         together.add(w, terms[row])
         for number in letter[row].unique().tolist():
             chosen = letter[row] == number
-            moments = apart.setdefault(number, Moments(terms.shape[1], bundle.info.network.w_dim))
+            moments = apart.setdefault(number, Moments(terms.shape[1], bundle.info.network.latent_width))
             moments.add(w[chosen], terms[row[chosen]])
     by_class = {
         CLASSES[number] or "none": moments.components(N_CLASS_COMPONENTS)
         for number, moments in sorted(apart.items())
-        if moments.count > bundle.info.network.w_dim
+        if moments.count > bundle.info.network.latent_width
     }
     return together.components(), by_class

@@ -21,7 +21,7 @@ from torch import Tensor
 from sunaug.bundle import Bundle
 from sunaug.latent.activity import hot_emission, mean_intensity
 from sunaug.latent.ganspace import N_COMPONENTS, Components, condition_terms, draw_latents, fit_components
-from sunaug.networks import StyleGAN2Config
+from sunaug.networks import BaseGenerator
 
 __all__ = ["FLARE", "fit_directions", "pictures"]
 
@@ -63,11 +63,9 @@ def _correlation(first: Tensor, second: Tensor) -> Tensor:
     return torch.corrcoef(torch.stack([first, second]))[0, 1].nan_to_num().reshape(1)
 
 
-def _in_fine_layers(config: StyleGAN2Config, vector: Tensor) -> Tensor:
+def _in_fine_layers(generator: BaseGenerator, vector: Tensor) -> Tensor:
     """A vector (w_dim,) in each layer that the flare direction moves, zero in the others; (n_styles, w_dim)."""
-    # One style of 4 pixels, two of each further resolution, and one of the output.
-    widths = [*sorted(config.resolutions * 2)[1:], config.size]
-    moves = torch.tensor([width >= FINE_FROM * config.size for width in widths])
+    moves = torch.tensor([width >= FINE_FROM * generator.config.size for width in generator.style_resolutions])
     return moves[:, None] * vector
 
 
@@ -107,7 +105,7 @@ def _turn(
     for w, _ in draw_latents(bundle, _TURNS * _TURN_LATENTS, seed + 2, batch=_TURN_LATENTS):
         below = torch.rand(len(w), generator=random) * (2 * _FARTHEST - 1) - _FARTHEST
         steps = torch.cat([below, below + 1])
-        step = _in_fine_layers(bundle.info.network, direction() @ vectors)
+        step = _in_fine_layers(bundle.generator, direction() @ vectors)
         shifted = w.clone().repeat(2, 1)[:, None] + steps[:, None, None] * step
         images = bundle.generator.synthesize(shifted, noise.expand(len(shifted), -1))
         seen = [hot_emission(images, channels, radius) / spreads["hot_emission"]]
@@ -187,7 +185,7 @@ def fit_directions(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
     found = {
         **_stored(fit),
         "condition_share": torch.tensor([fit.condition_share]),
-        FLARE: _in_fine_layers(bundle.info.network, (weights * fit.stddev) @ fit.components),
+        FLARE: _in_fine_layers(bundle.generator, (weights * fit.stddev) @ fit.components),
         "flare_correlation": _correlation(along, seen["hot_emission"]),
         **{f"flare_correlation.{name}": _correlation(along, seen[name]) for name in looks.read},
     }

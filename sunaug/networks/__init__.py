@@ -1,5 +1,50 @@
-"""The networks: generators, discriminators, the layers they share, and the conditions they are told."""
+"""The networks: generators, discriminators, the layers they share, and the conditions they are told.
 
-from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config, start_from
+An architecture is a class of configuration with a generator and a discriminator; what is built here is all that the
+rest of sunaug needs to know of it.
+"""
 
-__all__ = ["Discriminator", "Generator", "StyleGAN2Config", "start_from"]
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sunaug.networks.base import BaseGenerator, start_from
+from sunaug.networks.config import NetworkConfig
+from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
+
+__all__ = [
+    "ARCHITECTURES",
+    "BaseGenerator",
+    "Discriminator",
+    "Generator",
+    "NetworkConfig",
+    "StyleGAN2Config",
+    "make_discriminator",
+    "make_generator",
+    "start_from",
+]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How the networks of a configuration are made."""
+
+    config: type[NetworkConfig]
+    generator: Callable[[Any], BaseGenerator]
+    discriminator: Callable[[Any], Any]
+
+
+ARCHITECTURES = {one.config.architecture: one for one in (Architecture(StyleGAN2Config, Generator, Discriminator),)}
+"""By name, as recipes and bundles give it."""
+
+
+def make_generator(config: NetworkConfig) -> BaseGenerator:
+    """A generator with random weights."""
+    return ARCHITECTURES[config.architecture].generator(config)
+
+
+def make_discriminator(config: NetworkConfig) -> Any:
+    """A discriminator with random weights; it has `project` and `score` as `Discriminator` has."""
+    return ARCHITECTURES[config.architecture].discriminator(config)

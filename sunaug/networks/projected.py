@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from sunaug.networks.config import NetworkConfig
 from sunaug.networks.efficientnet import COARSEST_STRIDE, load_efficientnet
 from sunaug.networks.layers import EqualLinear, activate, kernels_last, upsample
-from sunaug.networks.stylegan2 import StyleGAN2Config
 
 __all__ = ["ProjectedDiscriminator"]
 
@@ -102,7 +102,7 @@ class ProjectedDiscriminator(nn.Module):
 
     Parameters
     ----------
-    config : StyleGAN2Config
+    config : NetworkConfig
         The size, the channels and the conditions of the images.
     width : int
         Channels within the heads, and of the two finer mixed maps.
@@ -120,9 +120,7 @@ class ProjectedDiscriminator(nn.Module):
 
     to_rgb: Tensor
 
-    def __init__(
-        self, config: StyleGAN2Config, *, width: int = 64, seed: int = 0, input_size: int | None = None
-    ) -> None:
+    def __init__(self, config: NetworkConfig, *, width: int = 64, seed: int = 0, input_size: int | None = None) -> None:
         super().__init__()
         self.config = config
         self.input_size = input_size or max(config.size, _SMALLEST_INPUT)
@@ -142,10 +140,9 @@ class ProjectedDiscriminator(nn.Module):
         self.across_scales = nn.ModuleList(
             _RandomConv(coarse, fine, 3, generator) for fine, coarse in itertools.pairwise(widths)
         )
-        condition_width = getattr(config, "condition_width", len(config.conditions))
         sizes = [self.input_size * 2**scale // COARSEST_STRIDE for scale in (3, 2, 1, 0)]
         self.heads = nn.ModuleList(
-            _Head(channels, width, max(0, round(math.log2(size / _SCORED_SIZE))), condition_width)
+            _Head(channels, width, max(0, round(math.log2(size / _SCORED_SIZE))), config.condition_width)
             for channels, size in zip(widths, sizes, strict=True)
         )
         kernels_last(self)

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
+from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sunaug.networks.conditions import CLASSES, encode_condition
+from sunaug.networks.base import BaseGenerator
+from sunaug.networks.config import NetworkConfig
 from sunaug.networks.layers import (
     ACTIVATION_GAIN,
     EqualConv2d,
@@ -37,68 +36,26 @@ from sunaug.networks.layers import (
 _CONST_SIZE = 4
 
 
-class StyleGAN2Config(BaseModel):
-    """Shape of the networks; stored in the bundle.
+class StyleGAN2Config(NetworkConfig):
+    """Shape of the networks.
 
     Attributes
     ----------
-    size : int
-        Width and height of the image, a power of two from 8 to 4096.
-    image_channels : int
-        Number of channels.
-    conditions : tuple of str
-        Labels whose log10 flux the networks are conditioned on, in order.
-    class_conditions : tuple of str
-        Labels whose GOES class they are conditioned on, by a class embedding. Both empty: an unconditional network.
-    base_width, max_width : int
-        A layer at resolution r has min(base_width / r, max_width) channels.
-    z_dim, w_dim : int
-        Width of the latent and of the intermediate latent.
+    w_dim : int
+        Width of the intermediate latent.
     mapping_layers : int
         Layers of the mapping network.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    architecture: ClassVar[str] = "stylegan2"
 
-    size: int = Field(64, ge=8, le=4096)
-    image_channels: int = Field(1, ge=1)
-    conditions: tuple[str, ...] = ("nowcast_flux", "forecast_flux")
-    class_conditions: tuple[str, ...] = ()
-    base_width: int = Field(2048, ge=8)
-    max_width: int = Field(128, ge=4)
-    z_dim: int = Field(128, ge=1)
     w_dim: int = Field(128, ge=1)
     mapping_layers: int = Field(4, ge=1)
 
-    @field_validator("size")
-    @classmethod
-    def _power_of_two(cls, size: int) -> int:
-        if size & (size - 1):
-            raise ValueError(f"size {size} is not a power of two")
-        return size
-
-    def width(self, resolution: int) -> int:
-        """Channels of a layer at `resolution`."""
-        return max(1, min(self.base_width // resolution, self.max_width))
-
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels that a frame has to have, each once: the columns of a table of fluxes."""
-        return tuple(dict.fromkeys((*self.conditions, *self.class_conditions)))
-
-    @property
-    def condition_width(self) -> int:
-        """Length of a condition vector; 0 where the networks are unconditional."""
-        return len(self.conditions) + len(CLASSES) * len(self.class_conditions)
-
-    def encode(self, fluxes: ArrayLike) -> NDArray[np.float32]:
-        """Condition vectors (n, condition_width) of fluxes (n, len(labels)) in W m-2."""
-        return encode_condition(fluxes, self.labels, self.conditions, self.class_conditions)
-
-    @property
-    def resolutions(self) -> list[int]:
-        """Resolutions from 4 up to the image's size."""
-        return [2**power for power in range(2, int(math.log2(self.size)) + 1)]
+    def latent_width(self) -> int:
+        """Width of the intermediate latent."""
+        return self.w_dim
 
 
 def _normalise(x: Tensor) -> Tensor:
@@ -128,25 +85,14 @@ class Mapping(nn.Module):
         return x
 
 
-class Generator(nn.Module):
-    """Mapping network and skip synthesis network.
+class Generator(BaseGenerator):
+    """Mapping network and skip synthesis network."""
 
-    Attributes
-    ----------
-    n_styles : int
-        Number of layers that take a w of their own.
-    noise_shapes : list of tuple of int
-        (y, x) of each noise input in the order of use.
-    noise_size : int
-        Numbers that one sample's noise takes in all.
-    checkpoint_from : int or None
-        While training, blocks of this resolution and above keep no activations and are computed again in the backward
-        pass: less memory for a third more time in these blocks. None keeps all.
-    """
+    config: StyleGAN2Config
+    quiet_when_new = r"to_image\.\d+\.conv\.weight"
 
     def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.mapping = Mapping(config)
         resolutions = config.resolutions
         self.const = nn.Parameter(torch.randn(1, config.width(_CONST_SIZE), _CONST_SIZE, _CONST_SIZE))
@@ -157,39 +103,10 @@ class Generator(nn.Module):
             self.convs.append(StyledConv(config.width(below), width, config.w_dim, up=True))
             self.convs.append(StyledConv(width, width, config.w_dim))
             self.to_image.append(ToImage(width, config.image_channels, config.w_dim))
-        self.n_styles = len(self.convs) + 1
-        self.noise_shapes = [(r, r) for r in resolutions for _ in range(1 if r == _CONST_SIZE else 2)]
-        self.noise_size = sum(height * width for height, width in self.noise_shapes)
-        self.checkpoint_from: int | None = None
+        # A style for each convolution, and one for the layer that makes the last image.
+        self.style_resolutions = [*(r for r in resolutions for _ in range(1 if r == _CONST_SIZE else 2)), config.size]
+        self.noise_shapes = [(r, r) for r in self.style_resolutions[:-1]]
         kernels_last(self)
-
-    def mean_w(self, condition: Tensor | None, draws: int = 1024, seed: int = 0) -> Tensor:
-        """Mean intermediate latent of each condition, the centre that truncation pulls towards.
-
-        One mean for all conditions would pull a rare sample towards the quiet Sun that most frames show.
-
-        Parameters
-        ----------
-        condition : Tensor, shape (batch, condition_width), or None
-        draws : int
-            Latents that the mean is taken over, the same ones for every condition.
-        seed : int
-
-        Returns
-        -------
-        Tensor, shape (batch, w_dim); (1, w_dim) without a condition
-        """
-        z = torch.randn(draws, self.config.z_dim, generator=torch.Generator().manual_seed(seed)).to(self.const.device)
-        rows = [None] if condition is None else [row.expand(draws, -1) for row in condition]
-        return torch.stack([self.mapping(z, row).mean(dim=0) for row in rows])
-
-    def truncate(self, w: Tensor, condition: Tensor | None, psi: float) -> Tensor:
-        """Pull w (batch, w_dim) towards the mean of its own condition (Karras et al. 2019, appendix B).
-
-        At `psi` 1 nothing changes; at 0 every sample is its condition's mean.
-        """
-        centre = self.mean_w(condition)
-        return centre + psi * (w - centre)
 
     def _block(
         self, block: int, x: Tensor, image: Tensor, w: Tensor, first: Tensor | None, second: Tensor | None
@@ -201,22 +118,8 @@ class Generator(nn.Module):
         return x, upsample(image) + self.to_image[block + 1](x, w[:, layer + 2])
 
     def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Images from intermediate latents.
-
-        Parameters
-        ----------
-        w : Tensor, shape (batch, w_dim) or (batch, n_styles, w_dim)
-            One w for all layers or one for each.
-        noise : Tensor, shape (batch, noise_size), optional
-            Standard normal numbers; None leaves the noise out.
-
-        Returns
-        -------
-        Tensor, shape (batch, image_channels, size, size)
-            In scaled units, about [-1, 1]; not clipped.
-        """
-        if w.dim() == 2:
-            w = w[:, None].expand(-1, self.n_styles, -1)
+        """As `BaseGenerator.synthesize`."""
+        w = self.styles(w)
         planes: list[Tensor | None] = [None] * len(self.convs)
         if noise is not None:
             parts = noise.split([height * width for height, width in self.noise_shapes], dim=1)
@@ -231,34 +134,6 @@ class Generator(nn.Module):
             else:
                 x, image = self._block(*arguments)
         return image
-
-    def forward(
-        self,
-        z: Tensor,
-        condition: Tensor | None,
-        noise: Tensor | None = None,
-        z_mix: Tensor | None = None,
-        crossover: Tensor | None = None,
-    ) -> Tensor:
-        """Images from latents, with style mixing where asked for.
-
-        Parameters
-        ----------
-        z : Tensor, shape (batch, z_dim)
-        condition : Tensor, shape (batch, condition_width), or None
-        noise : Tensor, shape (batch, noise_size), optional
-        z_mix : Tensor, shape (batch, z_dim), optional
-            Second latents, whose w the layers from `crossover` on take (Karras et al. 2019, section 3.1).
-        crossover : Tensor of int, shape (batch,), optional
-            First layer of the second w; n_styles for no mixing.
-        """
-        w = self.mapping(z, condition)
-        if z_mix is None or crossover is None:
-            return self.synthesize(w, noise)
-        second = self.mapping(z_mix, condition)
-        layer = torch.arange(self.n_styles, device=z.device)
-        mixed = torch.where((layer < crossover[:, None])[:, :, None], w[:, None], second[:, None])
-        return self.synthesize(mixed, noise)
 
 
 class Discriminator(nn.Module):
@@ -311,23 +186,3 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:
         """As `score`."""
         return self.score(images, condition, condition_weight)
-
-
-def start_from(generator: Generator, smaller: Generator) -> None:
-    """Give a generator the layers of one that was trained at a lower or the same resolution (progressive start).
-
-    The layers at new resolutions add nothing to the image at first, so that training starts from the smaller one's
-    images, enlarged.
-
-    Raises
-    ------
-    ValueError
-        If the shared layers have other shapes.
-    """
-    ours, theirs = generator.state_dict(), smaller.state_dict()
-    odd = [name for name, value in theirs.items() if name not in ours or ours[name].shape != value.shape]
-    if odd:
-        raise ValueError(f"{len(odd)} of its layers have other shapes or places here, {odd[0]} among them")
-    new = set(ours) - set(theirs)
-    quiet = {name: torch.zeros_like(ours[name]) for name in new if re.fullmatch(r"to_image\.\d+\.conv\.weight", name)}
-    generator.load_state_dict({**ours, **theirs, **quiet})

@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import HTTPException, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from sunaug.errors import SunaugError, UsageError
 from sunaug.service.database import KEYS, USAGE, Database
@@ -187,8 +187,8 @@ class Keys:
         return hashlib.blake2b(content, key=self._pepper[:64], digest_size=32).hexdigest()
 
 
-def _key(row: object) -> Key:
-    fields = row._asdict()  # type: ignore[attr-defined]
+def _key(row: Row[Any]) -> Key:
+    fields = row._asdict()
     del fields["digest"]
     return Key(**fields | {"scopes": frozenset(fields["scopes"].split())})
 

@@ -8,6 +8,8 @@ import threading
 import time
 from multiprocessing.process import BaseProcess
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from sunaug.service.queue import Queue
 from sunaug.service.results import Results
 from sunaug.service.settings import Settings
@@ -83,5 +85,5 @@ class Supervisor:
         try:
             self._queue.expire()
             self._results.sweep(self._queue.wanted_cubes)
-        except Exception:  # a database that is away for a while; the workers go on
+        except (SQLAlchemyError, OSError):  # a database or disk that is away for a while; the workers go on
             _log.exception("the store could not be tidied")

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from sqlalchemy.exc import SQLAlchemyError
 
 from sunaug.bundle import Bundle, load_bundle
 from sunaug.cube import open_cube
@@ -111,7 +112,7 @@ class _Hold:
             _end_with_parent()
             try:
                 held = self._queue.renew(self._claim, self._done)
-            except Exception:  # the database may be back before the lease ends
+            except SQLAlchemyError:  # the database may be back before the lease ends
                 _log.exception("a claim could not be renewed")
                 continue
             if not held:

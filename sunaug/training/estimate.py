@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from sunaug.networks import Discriminator, Generator, StyleGAN2Config
+from sunaug.networks import Discriminator, Generator, NetworkConfig
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.draws import Draws
 from sunaug.training.frames import TrainingFrames
@@ -248,13 +248,13 @@ def _cycle(recipe: Recipe) -> list[tuple[bool, bool]]:
     return [(bool(penalty) and step % penalty == 0, bool(path) and step % path == 0) for step in range(steps)]
 
 
-def _blank_frames(config: StyleGAN2Config) -> TrainingFrames:
+def _blank_frames(config: NetworkConfig) -> TrainingFrames:
     """One frame of zeros: what a step costs does not depend on how many there are."""
     images = torch.zeros(1, config.image_channels, config.size, config.size)
     return TrainingFrames(images, np.full((1, len(config.labels)), 1e-6), torch.ones(1, dtype=torch.float64), [])
 
 
-def _dry_trainer(config: StyleGAN2Config, recipe: Recipe, devices: int) -> tuple[Trainer, FakeTensorMode]:
+def _dry_trainer(config: NetworkConfig, recipe: Recipe, devices: int) -> tuple[Trainer, FakeTensorMode]:
     """A trainer whose tensors are fake, and the mode in which it makes its steps."""
     fabric: Any = _OneOf(devices, recipe.precision, torch.device("cpu"))
     # Compiled code is what it is only on a device; the plain networks do the same.
@@ -282,12 +282,12 @@ def _dry_costs(trainer: Trainer, mode: FakeTensorMode, cycle: list[tuple[bool, b
     return costs
 
 
-def estimate(config: StyleGAN2Config, recipe: Recipe, *, n_frames: int = 0, devices: int = 1) -> Estimate:
+def estimate(config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, devices: int = 1) -> Estimate:
     """Estimate what each process of a training takes.
 
     Parameters
     ----------
-    config : StyleGAN2Config
+    config : NetworkConfig
         See `sunaug.training.loop.network_config`.
     recipe : Recipe
     n_frames : int
@@ -349,7 +349,7 @@ def _matrix_speed(fabric: Fabric) -> float:
         return 2 * side**3 / _seconds(lambda: matrix @ matrix, fabric.device)
 
 
-def _candidates(config: StyleGAN2Config, batch: int) -> Iterator[tuple[int, int, float]]:
+def _candidates(config: NetworkConfig, batch: int) -> Iterator[tuple[int, int, float]]:
     """Sizes and batches to time, from the training's own to small ones, with their share of its operations.
 
     Fewer images come first, then smaller ones.
@@ -369,7 +369,7 @@ def _candidates(config: StyleGAN2Config, batch: int) -> Iterator[tuple[int, int,
         yield limit, batch, batch / whole * work(limit) / full
 
 
-def measure_rate(config: StyleGAN2Config, recipe: Recipe, fabric: Fabric, flops: float, *, devices: int = 1) -> Rate:
+def measure_rate(config: NetworkConfig, recipe: Recipe, fabric: Fabric, flops: float, *, devices: int = 1) -> Rate:
     """Measure how fast this machine makes training steps.
 
     Each kind of step of the lazy cycle is timed, with the recipe's own size and batch where that takes no longer than

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sunaug.errors import SunaugError
-from sunaug.networks import Generator
+from sunaug.networks import BaseGenerator
 from sunaug.pictures import contact_sheet
 from sunaug.scaling import IntensityScaling
 
@@ -111,13 +111,13 @@ class Journal:
     def samples(
         self,
         images: int,
-        generator: Generator,
+        generator: BaseGenerator,
         channels: list[str],
         scaling: IntensityScaling,
         intensity_scale: str,
     ) -> Path:
         """A sheet of samples: the same latents at every call, one row for each class of flux."""
-        config, device = generator.config, generator.const.device
+        config, device = generator.config, next(generator.parameters()).device
         fixed = torch.Generator().manual_seed(0)
         z = torch.randn(SAMPLES_PER_FLUX, config.z_dim, generator=fixed).to(device)
         noise = torch.randn(SAMPLES_PER_FLUX, generator.noise_size, generator=fixed).to(device)

@@ -27,7 +27,7 @@ from torch import Tensor
 from sunaug.cube.splits import join_ranges
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel
-from sunaug.networks import Generator, StyleGAN2Config
+from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.checkpoint import load_checkpoint, save_checkpoint
 from sunaug.training.frames import TrainingFrames, load_frames
@@ -84,8 +84,8 @@ class TrainedGenerator:
     `training_ranges` are the times of the frames and of those that the generator to start from was trained on.
     """
 
-    generator: Generator
-    config: StyleGAN2Config
+    generator: BaseGenerator
+    config: NetworkConfig
     scaling: IntensityScaling
     channels: list[str]
     frames: TrainingFrames
@@ -96,10 +96,11 @@ class TrainedGenerator:
     first: bool
 
 
-def network_config(recipe: Recipe, size: int, image_channels: int) -> StyleGAN2Config:
+def network_config(recipe: Recipe, size: int, image_channels: int) -> NetworkConfig:
     """The shape of the networks that a recipe asks for."""
-    shape = {"conditions", "class_conditions", "base_width", "max_width", "z_dim", "w_dim", "mapping_layers"}
-    return StyleGAN2Config(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
+    kind = ARCHITECTURES[recipe.architecture].config
+    shape = set(kind.model_fields) & set(Recipe.model_fields)
+    return kind(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
 
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
@@ -146,14 +147,14 @@ def train(
     devices: int = 1,
     strategy: str = "auto",
     judge: Judge | None = None,
-    start: Generator | None = None,
+    start: BaseGenerator | None = None,
     seen: Iterable[Sequence[str]] = (),
     minutes: float | None = None,
     tensorboard: bool = False,
     report: Callable[[int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> TrainedGenerator:
-    """Train a conditional StyleGAN2 on the train months of a cube.
+    """Train a generator on the train months of a cube.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def train(
         ``ddp``: each process holds the networks. ``fsdp``: each holds a slice of them, see `sunaug.training.sharding`.
     judge : Judge, optional
         Measures samples as often as the recipe says, and the best weights are kept. Without it the last ones are.
-    start : Generator, optional
+    start : BaseGenerator, optional
         Generator to start from, of a smaller or equal size; ignored where the run is resumed.
     seen : iterable of (start, end)
         Times that `start` was trained on, as `sunaug.cube.splits.time_ranges` writes them: what it has seen of them is
@@ -253,9 +254,9 @@ class _Run:
         self.journal: Journal | None = None
 
     @property
-    def average(self) -> Generator:
+    def average(self) -> BaseGenerator:
         """The averaged generator that is looked at and packed."""
-        network: Generator = self.trainer.averages.networks[self.recipe.ema]
+        network: BaseGenerator = self.trainer.averages.networks[self.recipe.ema]
         return network
 
     def start(self, saved: dict[str, Any] | None, *, tensorboard: bool) -> None:
@@ -335,7 +336,7 @@ class _Run:
             "images_per_second": speed,
         }
 
-    def _sample(self, generator: Generator, fluxes: NDArray[np.float64], seed: int) -> Tensor:
+    def _sample(self, generator: BaseGenerator, fluxes: NDArray[np.float64], seed: int) -> Tensor:
         """Scaled samples under conditions (n, n_labels), the same latents at every call."""
         random = torch.Generator().manual_seed(seed)
         device = self.trainer.fabric.device

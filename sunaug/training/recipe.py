@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sunaug.errors import UsageError
+from sunaug.networks import ARCHITECTURES
 from sunaug.training.averages import HALF_LIFE, power_name
 from sunaug.training.diffaugment import POLICIES
 from sunaug.training.losses import LOSSES
@@ -33,8 +34,10 @@ class Recipe(BaseModel):
         Images per step, over all processes.
     accumulate : int
         Parts that a process splits its share of a batch into, one after the other: less memory, the same step.
+    architecture : str
+        One of `sunaug.networks.ARCHITECTURES`.
     base_width, max_width, z_dim, w_dim, mapping_layers : int
-        Shape of the networks, see `sunaug.networks.StyleGAN2Config`.
+        Shape of the networks, see the architecture's configuration, `sunaug.networks.StyleGAN2Config` and others.
     conditions, class_conditions : tuple of {"nowcast_flux", "forecast_flux"}
         Labels of the cube that the networks are conditioned on, as log10 flux and as GOES class.
     start : str, optional
@@ -124,6 +127,7 @@ class Recipe(BaseModel):
     images: int = Field(60_000, ge=1)
     batch: int = Field(16, ge=2)
     accumulate: int = Field(1, ge=1)
+    architecture: str = "stylegan2"
     base_width: int = Field(2048, ge=8)
     max_width: int = Field(128, ge=4)
     z_dim: int = Field(128, ge=1)
@@ -178,6 +182,13 @@ class Recipe(BaseModel):
     compile: bool = False
     checkpoint_from: int | None = None
     seed: int = Field(0, ge=0)
+
+    @field_validator("architecture")
+    @classmethod
+    def _known_architecture(cls, architecture: str) -> str:
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"unknown architecture {architecture!r}: one of {', '.join(ARCHITECTURES)}")
+        return architecture
 
     @field_validator("loss", "projected_loss")
     @classmethod

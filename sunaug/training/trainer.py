@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from sunaug.errors import UsageError
-from sunaug.networks import Discriminator, Generator, StyleGAN2Config, start_from
+from sunaug.networks import BaseGenerator, NetworkConfig, make_discriminator, make_generator, start_from
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.averages import Averages
 from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, diff_augment, mirror
@@ -84,16 +84,16 @@ class Trainer:
     Parameters
     ----------
     frames : TrainingFrames
-    config : StyleGAN2Config
+    config : NetworkConfig
     recipe : Recipe
     fabric : lightning_fabric.Fabric
         Launched. It says where things are and how many processes there are.
-    start : Generator, optional
+    start : BaseGenerator, optional
         A generator of a smaller or equal size to start from.
 
     Attributes
     ----------
-    generator : Generator
+    generator : BaseGenerator
     critics : dict of str to Critic
         ``pixel``, ``projected`` or both.
     averages : Averages
@@ -112,11 +112,11 @@ class Trainer:
     def __init__(
         self,
         frames: TrainingFrames,
-        config: StyleGAN2Config,
+        config: NetworkConfig,
         recipe: Recipe,
         fabric: Fabric,
         *,
-        start: Generator | None = None,
+        start: BaseGenerator | None = None,
         sharded: bool = False,
     ) -> None:
         self.frames, self.config, self.recipe, self.fabric = frames, config, recipe, fabric
@@ -134,7 +134,7 @@ class Trainer:
 
         # The weights are drawn on the CPU, so that every device and process starts from the same ones.
         torch.manual_seed(recipe.seed)
-        self.generator = Generator(config)
+        self.generator = make_generator(config)
         if start is not None:
             try:
                 start_from(self.generator, start)
@@ -150,7 +150,7 @@ class Trainer:
         self.optimizer = _adam(self.generator, recipe.generator_rate, recipe)
         self.critics: dict[str, Critic] = {}
         if recipe.discriminator in ("pixel", "both"):
-            pixel = Discriminator(config).to(fabric.device)
+            pixel = make_discriminator(config).to(fabric.device)
             pixel.checkpoint_from = recipe.checkpoint_from
             self.critics["pixel"] = self._critic(pixel, recipe.loss, recipe.discriminator_rate, 1.0, penalised=True)
         if recipe.discriminator in ("projected", "both"):

@@ -1,6 +1,6 @@
 import pytest
 
-from sunaug.bundle import load_bundle
+from sunaug.bundle import load_bundle, write_directions
 from tests.cli.commands import refused, sunaug
 from tests.models import make_bundle, make_cube
 
@@ -23,6 +23,16 @@ def test_directions_are_fitted_described_and_drawn(bundle, tmp_path):
     done = sunaug("directions", bundle, "--no-fit")
     assert done.returncode == 0, done.stderr
     assert load_bundle(bundle).hash == fitted.hash
+
+
+def test_directions_of_an_older_sunaug_are_not_described(bundle, tmp_path, capsys):
+    opened = load_bundle(bundle)
+    old = {name: value for name, value in opened.directions.items() if name != "flare_limit"}
+    write_directions(bundle, old)
+    code, sentence = refused(capsys, "directions", bundle, "--no-fit", "--out", tmp_path / "atlas")
+    assert code == 2
+    assert "of an older sunaug" in sentence
+    assert not (tmp_path / "atlas").exists()
 
 
 def test_what_cannot_be_fitted_is_one_sentence(bundle, tmp_path, capsys):

@@ -4,7 +4,7 @@ import torch
 from sunaug.latent.activity import disk_mask, hot_emission, mean_intensity
 from sunaug.latent.ganspace import Components
 from sunaug.latent.steering import _in_fine_layers, _turn, fit_directions, pictures
-from sunaug.networks import Generator
+from sunaug.networks import BaseGenerator, Generator
 from tests.models import CHANNELS, SIZE, make_bundle, make_critic
 
 
@@ -52,16 +52,19 @@ def test_directions_are_stored_with_the_bundle(bundle):
 
 @pytest.mark.parametrize(("size", "still"), [(16, 0), (32, 1), (64, 3), (256, 7)])
 def test_the_flare_direction_leaves_layers_alone_that_are_coarser_than_a_quarter_of_the_image(bundle, size, still):
-    config = bundle.info.network.model_copy(update={"size": size})
-    moved = _in_fine_layers(config, torch.ones(8))
-    assert moved.shape == (Generator(config).n_styles, 8)
+    generator = Generator(bundle.info.network.model_copy(update={"size": size}))
+    moved = _in_fine_layers(generator, torch.ones(8))
+    assert moved.shape == (generator.n_styles, 8)
     assert moved[:, 0].tolist() == [0.0] * still + [1.0] * (len(moved) - still)
 
 
-class Spotted(torch.nn.Module):
+class Spotted(BaseGenerator):
     """A spot on a disk, brighter with w[1], and with the square of w[0]: an honest axis, and one that only seems so."""
 
-    n_styles, noise_size = 6, 4
+    def __init__(self, generator):
+        super().__init__(generator.config)
+        self.mapping = generator.mapping
+        self.style_resolutions, self.noise_shapes = [4, 8, 8, 16, 16, 16], [(2, 2)]
 
     def synthesize(self, w, noise=None):
         offset = torch.arange(SIZE) - (SIZE - 1) / 2
@@ -76,9 +79,7 @@ class Spotted(torch.nn.Module):
 def test_the_direction_is_turned_to_where_every_step_reads_stronger(tmp_path):
     bundle = make_bundle(tmp_path / "tiny")
     bundle.critic = make_critic()
-    mapping = bundle.generator.mapping
-    bundle.generator = Spotted()
-    bundle.generator.mapping = mapping
+    bundle.generator = Spotted(bundle.generator)
     axes = torch.eye(8, dtype=torch.float64)[:2]
     fit = Components(axes, torch.ones(2, dtype=torch.float64), torch.ones(2) / 2, 0.0, torch.zeros(1, 8))
     spreads = {"hot_emission": 0.2, "nowcast_flux": 0.5, "forecast_flux": 0.5}

@@ -7,7 +7,7 @@ pytest.importorskip("prefect")
 from prefect.states import Failed
 
 from pipelines.flow import may_pass, waits
-from pipelines.recipe import RetrySection
+from pipelines.sections import RetrySection
 from sunaug.errors import SunaugError, UsageError
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from pipelines.notify import notify
-from pipelines.recipe import NotifySection
 from pipelines.reports import Outcome, RunReport, write_report
 from pipelines.run import run_recipe
+from pipelines.sections import NotifySection
 from sunaug.errors import UsageError
 from tests.pipelines.nights import FEW, make_home, only
 from tests.pipelines.webhook import webhook

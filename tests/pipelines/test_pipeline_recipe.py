@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import yaml
 
-from pipelines.recipe import duration, example_text, load_pipeline
+from pipelines.recipe import example_text, load_pipeline
+from pipelines.sections import duration
 from sunaug.errors import UsageError
 from tests.cli.commands import refused
 from tests.pipelines.nights import write_pipeline

@@ -14,8 +14,10 @@ import pytest
 import xarray as xr
 import zarr.storage
 from astropy.io import fits
+from torch.utils.data import DataLoader
 
 import sunaug
+from forecasting_adapters import SyntheticSolarDataset
 from sunaug.client import Client, fetch_cube
 from sunaug.cube import open_cube
 from sunaug.errors import GateRefused, SunaugError, UsageError
@@ -270,6 +272,18 @@ def test_the_client(service, token, expected, tmp_path, monkeypatch):
     assert fetch_cube(f"{service.url}/v1/batches/{batch['id']}", "no key is needed now") == cube
     with pytest.raises(UsageError, match="not the address of a batch"):
         fetch_cube("http://localhost/cube.zarr")
+
+
+def test_a_training_reads_a_batch_by_its_address(service, ada, token, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUNAUG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SUNAUG_API_KEY", token)
+    address = f"{service.url}/v1/batches/{file(ada, **WANTED)['id']}"
+    with pytest.raises(GateRefused, match="allow_ungated"):
+        SyntheticSolarDataset(address)
+    frames = SyntheticSolarDataset(address, allow_ungated=True)
+    images = np.stack([sample["image"].numpy() for sample in DataLoader(frames, batch_size=None)])
+    np.testing.assert_array_equal(images, frames.scaling.scale(expected.values))
+    assert frames.training_ranges
 
 
 @pytest.mark.slow

@@ -20,27 +20,12 @@ from sunaug.generation import Request, Sampler
 from sunaug.service.access import too_many
 from sunaug.service.explorer.scenes import Scene
 
-__all__ = ["Sketcher", "Studio"]
+__all__ = ["Studio"]
 
 FRAMES_KEPT = 64
 MOST_WAITING = 32
 
 _Result = TypeVar("_Result")
-
-
-class Sketcher(Sampler):
-    """Makes one sample in a pass of its own.
-
-    A sampler fills its passes, so that no bit depends on how many samples are made; one alone takes a fifth of the time
-    and may differ from it in the last digits.
-    """
-
-    def sketch(self) -> NDArray[np.float32]:
-        """The first attempt at sample 0, shape (channel, y, x), in the cube's units."""
-        fluxes, normal = self._numbers(0, 0)
-        with torch.inference_mode():
-            scaled = self._images(fluxes[None], torch.from_numpy(normal)[None])
-        return self.bundle.info.within_range(self.bundle.info.scaling.unscale(scaled).numpy())[0]
 
 
 class Studio:
@@ -102,7 +87,7 @@ class Studio:
         bundle = self.bundle(scene.bundle)
         key = bundle.hash, scene.key
         if key not in self._frames:
-            self._frames[key] = Sketcher(bundle, _request(bundle, scene)).sketch()
+            self._frames[key] = Sampler(bundle, _request(bundle, scene)).sketch(0)
         self._frames.move_to_end(key)
         while len(self._frames) > FRAMES_KEPT:
             self._frames.popitem(last=False)
