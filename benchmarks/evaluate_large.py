@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peaks import peak_of_command
 from benchmarks.train_speed import processor, versions
 from pipelines.ingest import ingest
 from sunaug.cube import FrameStatus, create_cube, open_cube, write_frames
@@ -59,25 +58,6 @@ def write_stand_ins(path: Path, reference: Path, n: int) -> None:
         )
 
 
-def timed(command: list[str], cache: Path) -> tuple[float, float]:
-    """Seconds and peak memory (MiB) of a command.
-
-    The peak is the kernel's for the process since it began to run the command: what `wait4` gives counts what this
-    process had when it forked, too.
-    """
-    before, peak = time.perf_counter(), 0.0
-    process = subprocess.Popen(command, env={**os.environ, "SUNAUG_CACHE": str(cache)})
-    while process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        # A process that has ended has no memory to tell of.
-        if "VmHWM" in status:
-            peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-        time.sleep(0.5)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: failed.")
-    return time.perf_counter() - before, peak
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=Path, required=True)
@@ -98,7 +78,7 @@ def main() -> None:
         write_stand_ins(stand_ins, reference, arguments.n)
     command = [str(Path(sys.executable).with_name("sunaug")), "evaluate", str(stand_ins), "--against", str(reference)]
     command += ["--json", str(arguments.work / "figures.json")]
-    first, second = (timed(command, arguments.work / "cache") for _ in range(2))
+    first, second = (peak_of_command(command, {"SUNAUG_CACHE": str(arguments.work / "cache")}) for _ in range(2))
     cores = len(os.sched_getaffinity(0))
     lines = [
         f"{processor()}, {cores} cores, {versions()}",

@@ -22,7 +22,6 @@ import contextlib
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from aiapy.calibrate import register as aiapy_register
 from aiapy.calibrate.util import get_correction_table
 from astropy.io import fits
 
+from benchmarks.peaks import resident_peak
 from pipelines.ingest import ingest
 from tests.calibrate.test_against_aiapy import level_1, response_table
 
@@ -119,7 +119,7 @@ def peak_of(paths: list[Path]) -> float:
     """Peak memory of this process in MiB after an ingest of these files."""
     with tempfile.TemporaryDirectory() as out:
         with_sunaug(paths, Path(out))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return resident_peak()
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from benchmarks.peaks import resident_peak
 from benchmarks.peers.stylegan2_ada import AUGMENTATIONS, PeerSettings, PeerTrainer
 from sunaug.networks.conditions import CLASSES
 from sunaug.training.frames import TrainingFrames
@@ -161,15 +162,6 @@ def seconds_of(training: Training, steps: int, device: str) -> float:
     for _ in range(steps):
         training.step()
     return time.perf_counter() - began
-
-
-def resident_peak() -> float:
-    """Peak memory of this process in MiB.
-
-    Not `getrusage`: its peak is handed down from the parent on Linux where a child is started by vfork.
-    """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def peak_of(make: Callable[[], Training], threads: int, device: str) -> tuple[float, float]:

@@ -59,7 +59,10 @@ def collate_samples(samples: Sequence[Sample]) -> dict[str, Any]:
         whole is not None
         and whole.shape == (len(images), *images[0].shape)
         and whole.is_contiguous()
-        and all(image._base is whole and image.data_ptr() == row.data_ptr() for image, row in zip(images, whole))  # noqa: B905
+        and all(
+            image._base is whole and image.data_ptr() == row.data_ptr()
+            for image, row in zip(images, whole, strict=True)
+        )
     )
     if not as_they_are:
         return dict(default_collate(list(samples)))

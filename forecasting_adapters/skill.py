@@ -35,6 +35,7 @@ __all__ = [
     "ReliabilityCurve",
     "average_precision",
     "best_threshold",
+    "bin_of",
     "brier_skill_score",
     "contingency_table",
     "hss2",
@@ -212,13 +213,18 @@ def reliability_curve(observed: ArrayLike, probability: ArrayLike, bins: int = 1
     _check_probabilities(chance)
     if bins < 1:
         raise UsageError(f"{bins} bins cannot be filled; give at least one.")
-    place = np.minimum((chance * bins).astype(np.int64), bins - 1)
+    place = bin_of(chance, bins)
     count = np.bincount(place, minlength=bins)
     return ReliabilityCurve(
         probability=share(np.bincount(place, chance, minlength=bins), count),
         frequency=share(np.bincount(place, happened, minlength=bins), count),
         count=count,
     )
+
+
+def bin_of(probability: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """Number of the equal bin from 0 to 1 that each probability falls into."""
+    return np.minimum((probability * bins).astype(np.int64), bins - 1)
 
 
 def best_threshold(observed: ArrayLike, probability: ArrayLike, score: str = "tss") -> float:

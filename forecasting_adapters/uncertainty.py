@@ -22,7 +22,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, t
 
-from forecasting_adapters.skill import hss2_of_counts, share, tss_of_counts, weighted_average_precision
+from forecasting_adapters.skill import (
+    ReliabilityCurve,
+    bin_of,
+    hss2_of_counts,
+    reliability_curve,
+    share,
+    tss_of_counts,
+    weighted_average_precision,
+)
 from sunaug.errors import UsageError
 from sunaug.goes_classes import CLASS_FLUX
 
@@ -32,11 +40,13 @@ __all__ = [
     "Estimate",
     "Forecasts",
     "Observed",
+    "Reliability",
     "Resamples",
     "Verdict",
     "difference",
     "estimate",
     "judge",
+    "reliability",
     "resample",
 ]
 
@@ -123,6 +133,22 @@ class Estimate:
     low: float
     high: float
     level: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram with intervals.
+
+    Attributes
+    ----------
+    curve : ReliabilityCurve
+    low, high : ndarray of float64, shape (bins,)
+        Interval of each bin's frequency; NaN where the frames of a bin come from fewer than two blocks.
+    """
+
+    curve: ReliabilityCurve
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -216,6 +242,29 @@ def difference(
     return _summary(ours - theirs, score, observed, resamples, level)
 
 
+def reliability(
+    observed: Observed, probability: NDArray[np.float64], resamples: Resamples, *, bins: int = 10, level: float = 0.95
+) -> Reliability:
+    """How often a flare came where a probability was given, each share with its interval over drawn days.
+
+    Parameters
+    ----------
+    observed : Observed
+    probability : ndarray of float64, shape (n,)
+        Of one forecaster.
+    resamples : Resamples
+    bins : int
+        Equal bins from 0 to 1.
+    level : float
+    """
+    curve = reliability_curve(observed.labels, probability, bins)
+    inside = bin_of(probability, bins)[:, None] == np.arange(bins)
+    shares = share(resamples.frames @ (inside & observed.labels[:, None]), resamples.frames @ inside)
+    units = [len(np.unique(resamples.blocks[one])) for one in inside.T]
+    spans = [_interval(draws, unit, level) for draws, unit in zip(shares.T, units, strict=True)]
+    return Reliability(curve, np.array([low for low, _ in spans]), np.array([high for _, high in spans]))
+
+
 def judge(found: Estimate, name: str, reference: str, score: str = "TSS") -> Verdict:
     """Say what a paired difference shows: an effect only where its interval does not hold zero.
 
@@ -274,13 +323,17 @@ def _cells(happened: NDArray[np.bool_], yes: NDArray[np.bool_]) -> tuple[NDArray
 def _summary(
     draws: NDArray[np.float64], score: str, observed: Observed, resamples: Resamples, level: float
 ) -> Estimate:
+    return Estimate(float(draws[0]), *_interval(draws, _units(score, observed, resamples), level), level)
+
+
+def _interval(draws: NDArray[np.float64], units: int, level: float) -> tuple[float, float]:
+    """Expanded percentile interval of draws, the first of which is the sample itself, that rest on some blocks."""
     known = draws[1:][~np.isnan(draws[1:])]
-    units = _units(score, observed, resamples)
     if np.isnan(draws[0]) or units < 2 or not len(known):
-        return Estimate(float(draws[0]), float("nan"), float("nan"), level)
+        return float("nan"), float("nan")
     tail = norm.cdf(np.sqrt(units / (units - 1)) * t.ppf((1 - level) / 2, units - 1))
     low, high = np.quantile(known, [tail, 1 - tail])
-    return Estimate(float(draws[0]), float(low), float(high), level)
+    return float(low), float(high)
 
 
 def _units(score: str, observed: Observed, resamples: Resamples) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -12,6 +15,7 @@ from lightning_fabric import Fabric
 from sunaug.bundle import Bundle, BundleInfo, load_bundle, write_bundle, write_directions
 from sunaug.critic import Critic, fit_critic
 from sunaug.cube import FrameStatus, create_cube, write_frames
+from sunaug.encoder import fit_encoder
 from sunaug.generation import fit_steering
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import default_scaling
@@ -33,6 +37,16 @@ RECIPE = {
     "checkpoint_images": 32,
     "sample_images": 32,
 }
+
+
+@contextmanager
+def quick_fits() -> Iterator[None]:
+    """What a training fits beside the networks is fitted in a few steps: worth less, and half a minute sooner."""
+    with (
+        mock.patch("sunaug.fidelity.fitting.fit_encoder", partial(fit_encoder, steps=4)),
+        mock.patch("pipelines.train.fit_steering", partial(fit_steering, pictures=16)),
+    ):
+        yield
 
 
 def make_cube(path: Path, months: tuple[int, ...] = (1, 8), frames: int = 24, size: int = SIZE) -> Path:

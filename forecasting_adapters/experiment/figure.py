@@ -12,7 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from forecasting_adapters.experiment.results import ArmResult, Results
-from forecasting_adapters.skill import reliability_curve
 
 __all__ = ["draw"]
 
@@ -71,8 +70,9 @@ def _reliability(axes: Axes, results: Results) -> None:
     axes.annotate("base rate", (1, base), ha="right", va="bottom", fontsize=6.5, color="#777777")
     for name in filter(None, (results.baseline, results.candidate)):
         result = results.arm(name)
-        curve = reliability_curve(results.observed.labels, result.forecasts[1].probability[0])
+        curve, low, high = result.reliability.curve, result.reliability.low, result.reliability.high
         known = curve.count > 0
+        axes.vlines(curve.probability, low, high, color=_colour(result, results), linewidth=0.8, alpha=0.5)
         axes.plot(
             curve.probability[known],
             curve.frequency[known],

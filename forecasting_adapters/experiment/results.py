@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecasting_adapters.experiment.arms import Arm
 from forecasting_adapters.experiment.frames import Frames
-from forecasting_adapters.skill import reliability_curve
 from forecasting_adapters.uncertainty import (
     SCORES,
     Estimate,
     Forecasts,
     Observed,
+    Reliability,
     Resamples,
     Verdict,
     difference,
     estimate,
     judge,
+    reliability,
     resample,
 )
 
@@ -43,6 +43,8 @@ class ArmResult:
         Paired differences to the best baseline; empty for that one itself.
     forecasts : tuple of Forecasts
         Of the single seeds, and of their mean.
+    reliability : Reliability
+        Of the mean probability of all seeds.
     facts : dict
         Of the first seed: counts of the training set, steps, seconds.
     """
@@ -53,6 +55,7 @@ class ArmResult:
     against_baseline: Scores
     ensemble_against_baseline: Scores
     forecasts: tuple[Forecasts, Forecasts]
+    reliability: Reliability
     facts: dict[str, Any]
 
 
@@ -97,7 +100,7 @@ class Results:
             "frames_with_flare": int(self.observed.labels.sum()),
             "days": len(np.unique(self.observed.times.astype("datetime64[D]"))),
             **self.about,
-            "arms": [_arm_as_json(one, self.observed.labels) for one in self.arms],
+            "arms": [_arm_as_json(one) for one in self.arms],
         }
 
 
@@ -175,15 +178,16 @@ def _score(
         {score: difference(score, observed, ours, theirs, resamples) for score in SCORES} if ours is not theirs else {}
         for ours, theirs in zip(forecasts, baseline, strict=True)
     )
-    return ArmResult(arm, single, ensemble, paired, paired_ensemble, forecasts, facts)
+    curve = reliability(observed, forecasts[1].probability[0], resamples)
+    return ArmResult(arm, single, ensemble, paired, paired_ensemble, forecasts, curve, facts)
 
 
 def _observed(frames: Frames) -> Observed:
     return Observed(frames.labels, frames.fluxes[:, 0], frames.times)
 
 
-def _arm_as_json(result: ArmResult, labels: NDArray[np.bool_]) -> dict[str, Any]:
-    curve = reliability_curve(labels, result.forecasts[1].probability[0])
+def _arm_as_json(result: ArmResult) -> dict[str, Any]:
+    found = result.reliability
     return {
         **result.arm.model_dump(mode="json", exclude_defaults=True),
         "kind": result.arm.kind,
@@ -192,9 +196,11 @@ def _arm_as_json(result: ArmResult, labels: NDArray[np.bool_]) -> dict[str, Any]
         "against_baseline": _numbers(result.against_baseline),
         "ensemble_against_baseline": _numbers(result.ensemble_against_baseline),
         "reliability_of_ensemble": {
-            "probability": [_none(value) for value in curve.probability],
-            "frequency": [_none(value) for value in curve.frequency],
-            "count": curve.count.tolist(),
+            "probability": [_none(value) for value in found.curve.probability],
+            "frequency": [_none(value) for value in found.curve.frequency],
+            "low": [_none(value) for value in found.low],
+            "high": [_none(value) for value in found.high],
+            "count": found.curve.count.tolist(),
         },
         "training": result.facts,
     }

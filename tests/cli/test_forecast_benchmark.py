@@ -43,7 +43,7 @@ def test_refusals_are_one_sentence(cubes, tmp_path, capsys):
         (("--model", "nowhere:Net"), 2, "cannot be imported"),
         (("--recipe", tmp_path / "none.yaml"), 2, "cannot be read"),
         (("--learning-rate", -1), 2, "learning_rate: Input should be greater than 0"),
-        (("--size", 5), 2, "cannot be averaged to 5"),
+        (("--size", 5), 2, "frames of 16 pixels cannot become 5"),
     ):
         found, said = refused(capsys, *common, *arguments)
         assert (found, message in said, said.count("\n")) == (code, True, 1), said

@@ -7,7 +7,7 @@ from sunaug.errors import GateRefused
 from sunaug.fidelity.fitting import add_reference
 from sunaug.synthetic_fits import read_provenance
 from tests.cli.commands import refused, sunaug
-from tests.models import make_bundle, make_cube
+from tests.models import make_bundle, make_cube, quick_fits
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,8 @@ def test_a_bundle_without_real_frames_leaves_its_samples_unjudged(bundle, tmp_pa
 def test_a_refused_cube_is_kept_and_the_exit_code_says_so(tmp_path, capsys):
     made = make_bundle(tmp_path / "tiny")
     months = tuple(range(1, 10))
-    assert add_reference(made, open_cube(make_cube(tmp_path / "real.zarr", months=months, frames=40)))
+    with quick_fits():
+        assert add_reference(made, open_cube(make_cube(tmp_path / "real.zarr", months=months, frames=40)))
     for arguments in (("--out", tmp_path / "r.zarr"), ("--out", tmp_path / "fits", "--format", "fits")):
         code, said = refused(capsys, "generate", "--n", 40, "--bundle", made.path, *arguments)
         assert code == 3

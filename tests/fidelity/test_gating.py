@@ -12,7 +12,7 @@ from sunaug.fidelity.instruments import measure_set
 from sunaug.fidelity.policy import Policy
 from sunaug.fidelity.stored import FILE, read_reference, write_reference
 from sunaug.generation import Request, generate_cube
-from tests.models import make_bundle, make_cube
+from tests.models import make_bundle, make_cube, quick_fits
 
 POLICY = Policy(name="test", gating=["frechet *", "limb_*", "copies *"], minimum_frames=12)
 
@@ -25,7 +25,8 @@ def cube(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle(cube, tmp_path_factory):
     made = make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
-    assert add_reference(made, cube)
+    with quick_fits():
+        assert add_reference(made, cube)
     return load_bundle(made.path)
 
 
@@ -35,7 +36,8 @@ def made(bundle, tmp_path):
 
 
 def test_the_reference_survives_storing(cube, bundle, tmp_path):
-    instruments = fit_instruments(cube)
+    with quick_fits():
+        instruments = fit_instruments(cube)
     whole = fit_reference(cube, instruments)
     write_reference(tmp_path / "again.safetensors", whole, instruments)
     stored = read_reference(tmp_path / "again.safetensors")

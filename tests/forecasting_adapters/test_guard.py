@@ -11,7 +11,7 @@ from forecasting_adapters.exports import export
 from pipelines.train import train_bundle
 from sunaug.training.recipe import Recipe
 from tests.loader_cubes import make_synthetic
-from tests.models import RECIPE, make_bundle, make_cube
+from tests.models import RECIPE, make_bundle, make_cube, quick_fits
 
 JANUARY = [["2012-01-01T00:00:00Z", "2012-02-01T00:00:00Z"]]
 AUGUST = [["2012-02-01T00:00:00Z", "2012-09-01T00:00:00Z"]]
@@ -45,9 +45,9 @@ def test_an_exported_folder_that_overlaps_when_it_is_read_back(real: SolarDatase
 def test_a_bundle_that_was_later_trained_on_other_times(tmp_path: Path) -> None:
     first = make_bundle(tmp_path / "first")
     cube = make_cube(tmp_path / "real.zarr", months=(3, 8))
-    path = train_bundle(
-        cube, tmp_path / "run", Recipe(**{**RECIPE, "images": 8}, start=str(first.path)), accelerator="cpu"
-    )
+    recipe = Recipe(**{**RECIPE, "images": 8}, start=str(first.path))
+    with quick_fits():
+        path = train_bundle(cube, tmp_path / "run", recipe, accelerator="cpu")
     later = SyntheticSolarDataset(path, n=4, allow_ungated=True)
     january = np.array(["2012-01-15"], "datetime64[ns]")
     with pytest.raises(LeakageError, match=r"2012-01-01T00:00:00 to 2012-08-01T00:00:00 \(1 of the times\)"):

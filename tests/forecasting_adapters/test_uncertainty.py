@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from forecasting_adapters.skill import average_precision, brier_skill_score, contingency_table, hss2, recall, tss
-from forecasting_adapters.uncertainty import SCORES, Forecasts, Observed, difference, estimate, judge, resample
+from forecasting_adapters.uncertainty import (
+    SCORES,
+    Forecasts,
+    Observed,
+    difference,
+    estimate,
+    judge,
+    reliability,
+    resample,
+)
 from sunaug.errors import UsageError
 
 DAYS, FRAMES_A_DAY, SEEDS = 61, 12, 10
@@ -115,6 +124,21 @@ def test_one_block_of_flares_has_no_interval():
     assert found.value == 1
     assert np.isnan([found.low, found.high]).all()
     assert judge(found, "ours", "theirs").effect == "none"
+
+
+def test_reliability_has_an_interval_where_days_speak_for_it():
+    times = np.datetime64("2012-01-01") + np.arange(120) * np.timedelta64(6, "h")
+    random = np.random.default_rng(0)
+    probability = np.where(np.arange(120) < 4, 0.95, random.choice([0.15, 0.55], 120))
+    labels = random.random(120) < probability
+    found = reliability(Observed(labels, np.where(labels, 2e-5, 0.0), times), probability, resample(times, 1))
+    chosen = [1, 5]
+    for place, chance in zip(chosen, (0.15, 0.55), strict=True):
+        assert found.curve.frequency[place] == pytest.approx(labels[probability == chance].mean())
+        assert found.low[place] < found.curve.frequency[place] < found.high[place]
+    # Four frames of one day are one block, and the other bins are empty.
+    assert found.curve.count[9] == 4
+    assert np.isnan(np.delete(found.low, chosen)).all()
 
 
 def test_without_x_flares_their_recall_is_unknown():

@@ -25,6 +25,7 @@ def _stored(database):
         ).fetchall()
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_nothing(cubes, tmp_path):
     database = tmp_path / "a.sqlite"
     client = httpx.Client(follow_redirects=True)

@@ -15,7 +15,7 @@ from pipelines.reports import Outcome
 from pipelines.run import perform_step, run_recipe
 from pipelines.state import State
 from pipelines.steps import Step
-from tests.pipelines.nights import quick_fits
+from tests.models import quick_fits
 
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "shutil.copyfile")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

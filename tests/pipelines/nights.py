@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import yaml
 
 from pipelines.recipe import STEPS
-from sunaug.encoder import fit_encoder
-from sunaug.generation import fit_steering
 from tests.make_data import write_fits
 from tests.models import RECIPE
 
@@ -77,16 +72,6 @@ def write_pipeline(home: Path, **sections: Any) -> Path:
     path = home / "recipe.yaml"
     path.write_text(yaml.safe_dump({name: value for name, value in recipe.items() if value is not None}))
     return path
-
-
-@contextmanager
-def quick_fits() -> Iterator[None]:
-    """What a training fits beside the networks is fitted in a few steps: worth less, and half a minute sooner."""
-    with (
-        mock.patch("sunaug.fidelity.fitting.fit_encoder", partial(fit_encoder, steps=4)),
-        mock.patch("pipelines.train.fit_steering", partial(fit_steering, pictures=16)),
-    ):
-        yield
 
 
 def make_home(home: Path, days: Sequence[Any] = FIRST, **sections: Any) -> Path:

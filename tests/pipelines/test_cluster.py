@@ -159,6 +159,7 @@ ingest([sys.argv[1]], sys.argv[2], size=32, scheduler=sys.argv[3])
 """
 
 
+@pytest.mark.slow
 def test_a_client_killed_while_workers_write(cluster, days, expected, tmp_path):
     cluster.start_worker()
     cube = tmp_path / "cube.zarr"

@@ -12,7 +12,8 @@ import pytest
 from pipelines.publish import published, versions
 from pipelines.run import run_recipe
 from sunaug.cube import open_cube
-from tests.pipelines.nights import make_home, only, quick_fits
+from tests.models import quick_fits
+from tests.pipelines.nights import make_home, only
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from sunaug.cube import open_cube
 from sunaug.errors import GateRefused, SunaugError, UsageError
 from sunaug.sources import fits_files
 from tests.cli.commands import refused
+from tests.models import quick_fits
 from tests.pipelines.nights import (
     FEW,
     LATER,
     make_home,
     only,
-    quick_fits,
     write_flares,
     write_nights,
     write_pipeline,

@@ -54,6 +54,7 @@ def days(tmp_path_factory) -> tuple[Path, Path]:
     return first, more
 
 
+@pytest.mark.slow
 def test_killed_at_ten_moments_and_more(days, tmp_path):
     whole = _run(0, days[0], tmp_path / "whole" / "cube.zarr")
     assert whole.returncode == 0, whole.stderr

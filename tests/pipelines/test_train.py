@@ -9,7 +9,13 @@ from sunaug.bundle import load_bundle
 from sunaug.errors import SunaugError, UsageError
 from sunaug.training.checkpoint import load_checkpoint
 from sunaug.training.recipe import Recipe
-from tests.models import RECIPE, make_bundle, make_cube
+from tests.models import RECIPE, make_bundle, make_cube, quick_fits
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with quick_fits():
+        yield
 
 
 @pytest.fixture(scope="module")

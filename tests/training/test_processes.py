@@ -47,7 +47,7 @@ def assert_same_figures(one, two):
                 assert float(first[name]) == pytest.approx(float(second[name]), rel=error, abs=5e-5), name
 
 
-@pytest.fixture(scope="module", params=RECIPES)
+@pytest.fixture(scope="module", params=["paired", pytest.param("average", marks=pytest.mark.slow)])
 def runs(request, tmp_path_factory):
     """The same training by one process and by two."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -75,7 +75,7 @@ def test_only_one_process_writes(runs):
     assert images == sorted(set(images))
 
 
-@pytest.mark.parametrize(("started", "resumed"), [("one", "two"), ("two", "one")])
+@pytest.mark.parametrize(("started", "resumed"), [("one", "two"), pytest.param("two", "one", marks=pytest.mark.slow)])
 def test_a_run_goes_on_with_another_number_of_processes(runs, tmp_path, started, resumed):
     out = tmp_path / "run"
     out.mkdir()
