@@ -40,10 +40,10 @@ RECIPE = {
 
 
 @contextmanager
-def quick_fits() -> Iterator[None]:
+def quick_fits(steps: int = 4) -> Iterator[None]:
     """What a training fits beside the networks is fitted in a few steps: worth less, and half a minute sooner."""
     with (
-        mock.patch("sunaug.fidelity.fitting.fit_encoder", partial(fit_encoder, steps=4)),
+        mock.patch("sunaug.fidelity.fitting.fit_encoder", partial(fit_encoder, steps=steps)),
         mock.patch("pipelines.train.fit_steering", partial(fit_steering, pictures=16)),
     ):
         yield

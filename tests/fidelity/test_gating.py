@@ -36,7 +36,7 @@ def made(bundle, tmp_path):
 
 
 def test_the_reference_survives_storing(cube, bundle, tmp_path):
-    with quick_fits():
+    with quick_fits(steps=60):
         instruments = fit_instruments(cube)
     whole = fit_reference(cube, instruments)
     write_reference(tmp_path / "again.safetensors", whole, instruments)

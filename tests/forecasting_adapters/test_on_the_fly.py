@@ -1,4 +1,3 @@
-import json
 import pickle
 from pathlib import Path
 
@@ -111,10 +110,6 @@ def test_a_bundle_is_judged_once(bundle: Bundle, tmp_path: Path, monkeypatch: py
     (bundle.path / "fidelity.safetensors").write_bytes(b"other real frames")
     assert on_the_fly(bundle, allow_ungated=False).gate == PASSED
     assert judged == [N] * 3
-    (kept,) = [path for path in (tmp_path / "gates").iterdir() if json.loads(path.read_text())["verdict"] == REFUSED]
-    kept.write_text("{")  # the disk was full
-    (bundle.path / "fidelity.safetensors").write_bytes(b"real frames")
-    assert on_the_fly(bundle, allow_ungated=False).gate == PASSED
     (bundle.path / "fidelity.safetensors").unlink()
 
 
