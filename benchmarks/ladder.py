@@ -25,52 +25,46 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import re
 import shlex
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-import yaml
-from numpy.typing import NDArray
-from PIL import Image
 
+from benchmarks.trained_runs import (
+    ON_SHEET,
+    SHEET,
+    Job,
+    add_options,
+    describe,
+    draw,
+    judges_of,
+    machine,
+    put_between,
+    result_of,
+    run,
+    run_all,
+    sheet_rows,
+    validation_frames,
+    versions,
+)
 from sunaug.cube import open_cube, select_split
-from sunaug.errors import SunaugError
-from sunaug.fidelity.backbones import Backbone, load_backbones
-from sunaug.fidelity.judge import Judge
+from sunaug.fidelity.backbones import load_backbones
 from sunaug.goes_classes import format_goes_class
 from sunaug.lexicon import channel
-from sunaug.networks import Generator
-from sunaug.pictures import contact_sheet
 from sunaug.scaling import IntensityScaling, default_scaling
-from sunaug.training.health import diversity, spread
-from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "ladder.json"
 PAGE = ROOT / "docs" / "ladder.md"
 MARKS = ("<!-- table -->", "<!-- /table -->")
-RESULT, SHEET = "result.json", "sheet.npz"
-BATCH = 64
-ON_SHEET, COLUMNS = 12, 6
-SHEET_BYTES = 300_000
-SAMPLE_SEED = 0
-"""Of the latents, and of the frames that the floor is made of."""
-
 
 # ---- The rungs -------------------------------------------------------------------------------------------------------
 
@@ -194,7 +188,7 @@ def changed(rung: Rung) -> dict[str, list[Any]]:
     }
 
 
-# ---- One run, in a process of its own --------------------------------------------------------------------------------
+# ---- What a rung sees and is trained by --------------------------------------------------------------------
 
 
 def network_range(cube: xr.Dataset, kind: str | None) -> tuple[xr.Dataset, IntensityScaling]:
@@ -215,111 +209,7 @@ def network_range(cube: xr.Dataset, kind: str | None) -> tuple[xr.Dataset, Inten
     return cube.assign(intensity=(cube["intensity"].dims, stretched)), own
 
 
-def make(generator: Generator, fluxes: NDArray[np.float64], scaling: IntensityScaling) -> NDArray[np.float32]:
-    """Samples (n, channel, y, x) in DN/s under conditions (n, n_labels), the same latents at every call."""
-    random = torch.Generator().manual_seed(SAMPLE_SEED)
-    made = []
-    with torch.inference_mode():
-        for part in torch.from_numpy(generator.config.encode(fluxes)).split(BATCH):
-            z = torch.randn(len(part), generator.config.z_dim, generator=random)
-            noise = torch.randn(len(part), generator.noise_size, generator=random)
-            made.append(generator(z, part, noise).numpy())
-    low = np.asarray(scaling.low, np.float32)[:, None, None]
-    return np.maximum(scaling.unscale(np.concatenate(made)), low)
-
-
-def validation_frames(cube: xr.Dataset, labels: Sequence[str]) -> tuple[xr.Dataset, NDArray[np.float64]]:
-    """Validation frames whose labels are known, and these (n, n_labels)."""
-    frames = select_split(cube, "validation")
-    fluxes = np.stack([np.asarray(frames[name].values, np.float64) for name in labels], axis=1)
-    known = np.flatnonzero(np.isfinite(fluxes).all(axis=1))
-    return frames.isel(time=known), fluxes[known]
-
-
-def sheet_rows(fluxes: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rows for a sheet: evenly from the quietest to the strongest forecast."""
-    order = np.argsort(fluxes[:, -1], kind="stable")
-    rows: NDArray[np.int64] = order[np.linspace(0, len(order) - 1, ON_SHEET).round().astype(int)]
-    return rows
-
-
-def seen_spread(intensity: NDArray[np.float32], scaling: IntensityScaling) -> float:
-    """`sunaug.training.health.spread` of frames in DN/s as they are shown."""
-    scaled: Any = np.clip(np.nan_to_num(scaling.scale(intensity), nan=-1.0), -1, 1)
-    return spread(torch.from_numpy(scaled))
-
-
-def collapses(out: Path) -> list[int]:
-    """Images after which the training found that it had collapsed."""
-    events = out / "events.txt"
-    text = events.read_text() if events.exists() else ""
-    return sorted(
-        {int(number) for number in re.findall(r"^(\d+) images: the generator has collapsed", text, re.MULTILINE)}
-    )
-
-
-def run(cube: xr.Dataset, out: Path, recipe: Recipe, judges: Iterable[Judge]) -> dict[str, Any]:
-    """Train one rung with one seed, measure it, and leave `RESULT` and `SHEET` in its folder."""
-    parent, shown = os.getppid(), 0
-
-    def watch(images: int) -> None:
-        nonlocal shown
-        shown = images
-        if os.getppid() != parent:  # the ladder was stopped and may be started again: no two runs in one folder
-            raise SystemExit("the ladder has gone.")
-
-    own_cube, scaling = network_range(cube, recipe.scaling)
-    began = time.monotonic()
-    result: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "finite": True, "figures": {}}
-    try:
-        trained = train(own_cube, out, recipe, resume=True, accelerator="cpu", report=watch)
-    except SunaugError as error:  # figures that are no longer finite: COMMON allows no way back
-        print(error, flush=True)
-        result |= {"finite": False, "images": shown, "seconds": round(time.monotonic() - began, 1), "diversity": None}
-        return keep(out, result | {"collapses": collapses(out)})
-    seconds = trained.seconds
-    print(f"{trained.images:,} images in {seconds:.1f} s", flush=True)
-    for judge in judges:
-        result["figures"][judge.label] = judge.judge(make(trained.generator, judge.fluxes, scaling))
-    frames, fluxes = validation_frames(cube, recipe.labels)
-    shown_as = default_scaling(trained.channels, cube.attrs["intensity_scale"])
-    real = seen_spread(frames["intensity"].values, shown_as)
-    rows = np.random.default_rng(SAMPLE_SEED).permutation(len(fluxes))[:256]
-    samples = make(trained.generator, fluxes[rows], scaling)
-    np.savez_compressed(out / SHEET, intensity=make(trained.generator, fluxes[sheet_rows(fluxes)], scaling))
-    result |= {
-        "images": trained.images,
-        "seconds": round(seconds, 1),
-        "images_per_second": round(trained.images / seconds, 2),
-        "collapses": collapses(out),
-        "diversity": diversity_of(samples, real, shown_as),
-    }
-    return keep(out, result)
-
-
-def diversity_of(samples: NDArray[np.float32], real_spread: float, scaling: IntensityScaling) -> float:
-    scaled: Any = np.clip(scaling.scale(samples), -1, 1)
-    return diversity(torch.from_numpy(scaled), real_spread)
-
-
-def keep(out: Path, result: dict[str, Any]) -> dict[str, Any]:
-    partial = out / f"{RESULT}.partial"
-    partial.write_text(json.dumps(result, indent=2) + "\n")
-    partial.replace(out / RESULT)
-    return result
-
-
 # ---- All runs --------------------------------------------------------------------------------------------------------
-
-
-def judges_of(cube: xr.Dataset, arguments: argparse.Namespace, backbones: Iterable[Backbone]) -> list[Judge]:
-    """A judge for each feature network, of all validation frames or of --samples of them."""
-    n = arguments.samples or cube.sizes["time"]
-    conditions, cache = tuple(COMMON["conditions"]), arguments.out / "features"
-    return [
-        Judge.of(cube, n=n, backbone=backbone, cache=cache, conditions=conditions, seed=SAMPLE_SEED)
-        for backbone in backbones
-    ]
 
 
 def cube_of(rung: Rung, arguments: argparse.Namespace) -> Path:
@@ -327,65 +217,30 @@ def cube_of(rung: Rung, arguments: argparse.Namespace) -> Path:
     return path
 
 
-def finished(out: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The result of a run; None where it is still to be made."""
-    settings = out / "recipe.yaml"
-    if settings.exists() and yaml.safe_load(settings.read_text()) != recipe.model_dump(mode="json"):
-        raise SystemExit(f"{out}: holds a run with another recipe; give another --out.")
-    return json.loads((out / RESULT).read_text()) if (out / RESULT).exists() else None
-
-
-def run_all(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Make the runs that are not finished; results by rung, in the order of the seeds."""
-    ladder = rungs(arguments.projected)
-    jobs = [(rung, seed, arguments.out / f"{rung.name}-seed{seed}") for rung in ladder for seed in arguments.seeds]
-    waiting = [job for job in jobs if finished(job[2], recipe_of(job[0], arguments.images, job[1])) is None]
-    print(f"{len(jobs)} runs, {len(waiting)} of them to be made", flush=True)
-
-    def start(job: tuple[Rung, int, Path]) -> bool:
-        rung, seed, out = job
-        out.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "benchmarks.ladder", *argv, "--run", rung.name, str(seed)]
-        began = time.monotonic()
-        with (out / "run.log").open("a") as log:
-            code = subprocess.run(
-                command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=subprocess.STDOUT
-            ).returncode
-        print(f"{out.name}: {'done' if code == 0 else 'FAILED'} after {time.monotonic() - began:.0f} s", flush=True)
-        return code == 0
-
-    with ThreadPoolExecutor(arguments.workers) as pool:
-        done = list(pool.map(start, waiting))
-    if failed := [job[2] for job, good in zip(waiting, done, strict=True) if not good]:
-        raise SystemExit(f"{len(failed)} runs failed; see {failed[0]}/run.log, and start the ladder again to go on.")
+def jobs_of(arguments: argparse.Namespace) -> dict[Rung, list[Job]]:
+    """The runs of each rung, in the order of the seeds."""
     return {
-        rung.name: [{"seed": seed, **json.loads((out / RESULT).read_text())} for one, seed, out in jobs if one is rung]
-        for rung in ladder
+        rung: [
+            Job(rung.name, seed, recipe_of(rung, arguments.images, seed), arguments.out / f"{rung.name}-seed{seed}")
+            for seed in arguments.seeds
+        ]
+        for rung in rungs(arguments.projected)
     }
-
-
-def machine() -> str:
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = models[0].split(":", 1)[1].strip() if models else name
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
 def report(arguments: argparse.Namespace, argv: Sequence[str], floors: dict[str, Any]) -> dict[str, Any]:
     """Make the runs and put together what goes into the results file."""
-    results = run_all(arguments, argv)
-    ladder = rungs(arguments.projected)
-    packages = ("sunaug", "torch", "lightning-fabric", "numpy", "xarray")
+    jobs = jobs_of(arguments)
+    run_all([job for some in jobs.values() for job in some], "benchmarks.ladder", argv, arguments.workers)
     found: dict[str, Any] = {
         "command": f"python -m benchmarks.ladder {shlex.join(argv)}".rstrip(),
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": versions(),
         "images": arguments.images,
         "seeds": arguments.seeds,
         "threads_per_run": 1,
         "runs_at_a_time": arguments.workers,
-        "common": recipe_of(ladder[0], arguments.images, arguments.seeds[0]).model_dump(mode="json"),
+        "common": next(iter(jobs.values()))[0].recipe.model_dump(mode="json"),
         "cubes": floors,
         "rungs": [
             {
@@ -394,28 +249,13 @@ def report(arguments: argparse.Namespace, argv: Sequence[str], floors: dict[str,
                 "cube": cube_of(rung, arguments).name,
                 "deck": rung.deck,
                 "changes": changed(rung),
-                # The recipe is above but for its changes.
-                "runs": [{key: value for key, value in one.items() if key != "recipe"} for one in results[rung.name]],
+                "runs": [result_of(job) for job in some],
             }
-            for rung in ladder
+            for rung, some in jobs.items()
         ],
     }
     found["ratio"] = mean_ratio(found, found["rungs"][-1], first_label(found))
     return found
-
-
-def describe(path: Path, judges: Sequence[Judge]) -> dict[str, Any]:
-    """What a cube holds, and its floors."""
-    cube = open_cube(path)
-    return {
-        "size": cube.sizes["y"],
-        "channels": [str(name) for name in cube["channel"].values],
-        "intensity_scale": cube.attrs["intensity_scale"],
-        "frames": {name: select_split(cube, name).sizes["time"] for name in ("train", "validation")},
-        "samples": judges[0].n,
-        "floor": {judge.label: judge.floor for judge in judges},
-        "networks": [judge.backbone.description for judge in judges],
-    }
 
 
 # ---- The page --------------------------------------------------------------------------------------------------------
@@ -586,30 +426,7 @@ train: each rung keeps what the rungs below it changed.
 
 def write_page(found: dict[str, Any], page: Path) -> None:
     """Put the table between the marks; a page that is not there yet begins with `TEXT`."""
-    text = page.read_text() if page.exists() else TEXT
-    before, _, rest = text.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    if not end:
-        raise SystemExit(f"{page}: put {MARKS[0]} and {MARKS[1]} where the table is to stand.")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(f"{before}{MARKS[0]}\n{table(found)}\n{MARKS[1]}{after}")
-
-
-def draw(path: Path, titles: Sequence[str], frames: NDArray[np.float32], cube: xr.Dataset, *, synthetic: bool) -> None:
-    contact_sheet(
-        path,
-        list(zip(titles, frames, strict=True)),
-        [str(name) for name in cube["channel"].values],
-        intensity_scale=cube.attrs["intensity_scale"],
-        columns=COLUMNS,
-        synthetic=synthetic,
-    )
-    colours = 256
-    while path.stat().st_size > SHEET_BYTES and colours >= 32:  # grain does not compress; fewer colours do
-        with Image.open(path) as picture:
-            fewer = picture.convert("RGB").quantize(colours)
-        fewer.save(path, optimize=True)
-        colours //= 2
+    put_between(MARKS, table(found), page, TEXT)
 
 
 def write_sheets(arguments: argparse.Namespace, folder: Path) -> None:
@@ -634,17 +451,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cube-small", type=Path, default=Path("sdo2012-dn-32.zarr"), help="of the first four rungs")
     parser.add_argument("--cube-large", type=Path, default=Path("sdo2012-dn-64.zarr"), help="of the others")
-    parser.add_argument("--images", type=int, default=10_000, help="shown to the discriminator in each run")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--projected", action="store_true", help="one rung more, with a projected discriminator")
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--samples", type=int, default=0, help="by default as many as there are validation frames")
-    parser.add_argument("--weights", help="Inception weights; looked for by default")
-    parser.add_argument("--out", type=Path, default=Path("runs/ladder"), help="folder of the runs")
+    add_options(parser, out=Path("runs/ladder"), images=10_000)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page-file", type=Path, default=PAGE, help="its sheets lie in a folder of the same name")
-    parser.add_argument("--page", action="store_true", help="only make the page again from the results")
-    parser.add_argument("--run", nargs=2, metavar=("RUNG", "SEED"), help=argparse.SUPPRESS)
     argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)
     if arguments.page:
@@ -657,13 +467,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         recipe = recipe_of(rung, arguments.images, int(arguments.run[1]))
         cube = open_cube(cube_of(rung, arguments))
         out = arguments.out / f"{rung.name}-seed{recipe.seed}"
-        run(cube, out, recipe, judges_of(cube, arguments, backbones))
+        judges = judges_of(cube, arguments.samples, arguments.out, backbones)
+        run(cube, out, recipe, judges, network_range(cube, recipe.scaling))
         return
     for note in notes:
         print(note)
     # Before the runs, so that they find the reference's features in the cache.
     floors = {
-        path.name: describe(path, judges_of(open_cube(path), arguments, backbones))
+        path.name: describe(path, judges_of(open_cube(path), arguments.samples, arguments.out, backbones))
         for path in (arguments.cube_small, arguments.cube_large)
     }
     found = report(arguments, argv, floors)

@@ -5,21 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.ladder import (
-    MARKS,
-    RUNGS,
-    SHEET_BYTES,
-    changed,
-    collapses,
-    draw,
-    finished,
-    mean_ratio,
-    network_range,
-    recipe_of,
-    run,
-    table,
-    write_page,
-)
+from benchmarks.ladder import MARKS, RUNGS, changed, mean_ratio, network_range, recipe_of, table, write_page
+from benchmarks.trained_runs import SHEET_BYTES, Job, collapses, draw, finished, run
 from sunaug.cube import open_cube, select_split
 from sunaug.fidelity.backbones import Backbone
 from sunaug.fidelity.judge import Judge
@@ -72,16 +59,16 @@ def test_a_run_leaves_its_figures(cube, tmp_path):
         conditions=("nowcast_flux", "forecast_flux"),
     )
     recipe = recipe_of(RUNGS[0], 32, 0).model_copy(update=SMALL)
-    result = run(cube, tmp_path, recipe, [judge])
+    result = run(cube, tmp_path, recipe, [judge], network_range(cube, recipe.scaling))
     assert result["finite"]
     assert result["images"] == 32
     assert result["figures"]["means"]["frechet"] > judge.floor["frechet"]
     assert result["diversity"] > 0
     with np.load(tmp_path / "sheet.npz") as content:
         assert content["intensity"].shape == (12, 3, 16, 16)
-    assert finished(tmp_path, recipe) == result
+    assert finished(Job("raw", 0, recipe, tmp_path)) == result
     with pytest.raises(SystemExit, match="another recipe"):
-        finished(tmp_path, recipe.model_copy(update={"images": 64}))
+        finished(Job("raw", 0, recipe.model_copy(update={"images": 64}), tmp_path))
 
 
 def test_a_run_that_is_no_longer_finite_ends(cube, tmp_path):
