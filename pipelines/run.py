@@ -84,6 +84,7 @@ def run_recipe(
     report = RunReport(loaded.name, datetime.now(UTC).isoformat(timespec="milliseconds"))
     began = clock.monotonic()
     with only_run(loaded.work / "run.lock", f"{loaded.work}: another run of {loaded.name}"):
+        state.remove_halves()
         try:
             for name in _chosen(loaded, steps):
                 say(f"{name}: begins")

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from upath import UPath
 
 from sunaug.errors import SunaugError
-from sunaug.storage import replace_object
+from sunaug.storage import remove_partial, replace_object
 
 __all__ = ["Done", "State", "content_key", "file_digest", "only_run", "tree_digest"]
 
@@ -75,6 +75,10 @@ class State:
             return None if content is None else Done(**content)
         except TypeError:
             raise self._damaged(f"{step}.json") from None
+
+    def remove_halves(self) -> None:
+        """Remove what a run left half written that was killed."""
+        remove_partial(UPath(self.work / "state"))
 
     def write(self, step: str, done: Done) -> None:
         """Remember it, and forget what the step had planned."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
+from sunaug.cube.store import is_unfinished
 from sunaug.errors import SunaugError, UsageError
 from sunaug.generation.request import Request
 from sunaug.generation.sampler import Sampler
@@ -43,7 +44,7 @@ def attributes(sampler: Sampler) -> dict[str, Any]:
 def open_or_create(path: Path, sampler: Sampler) -> xr.Dataset:
     """The cube of a request, made if it is not there; one of another request is refused."""
     info, origin = sampler.bundle.info, attributes(sampler)
-    if not path.exists():
+    if not path.exists() or is_unfinished(path):
         create_cube(
             path,
             channels=info.channels,

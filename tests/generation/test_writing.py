@@ -55,6 +55,14 @@ def test_a_killed_generation_ends_with_the_same_bits(bundle, tmp_path):
         np.testing.assert_array_equal(cube[name].values[:200], whole[name].values)
 
 
+def test_a_generation_that_was_killed_before_its_cube_stood_begins_again(bundle, tmp_path):
+    begun = tmp_path / "r.zarr"
+    begun.mkdir()
+    (begun / "zarr.json.0123.partial").write_text("{")
+    cube = open_cube(generate_cube(begun, bundle, Request(4, seed=6)))
+    assert (cube["frame_status"] == FrameStatus.COMPLETE).all()
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_is_one_sentence_and_is_resumed(bundle, tmp_path, small_shards):
     disk = tmp_path / "disk"

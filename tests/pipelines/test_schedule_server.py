@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ PATIENCE = 900
 def _scheduled(recipe: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "sunaug", "schedule", str(recipe), "--every", EVERY]
     with (recipe.parent / "schedule.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
+        # In a shell's background Ctrl-C is ignored, and children inherit that.
+        heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, preexec_fn=heeding)
         try:
             yield process
         finally:
