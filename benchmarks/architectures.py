@@ -2,8 +2,8 @@
 
     python -m benchmarks.architectures --cube sdo2012-32.zarr
 
-Run from the root of the repository with nothing else running. `RECIPES` says how each is trained: its paper's losses and
-regularisers, and everything else alike; the widths are those at which the generators have about as many parameters.
+Run from the root of the repository with nothing else running. `RECIPES` says how each is trained: its paper's losses
+and regularisers, and everything else alike; the widths are those at which the generators have about as many parameters.
 Runs and figures are made as `benchmarks.ladder` makes them; beside the distances, *coverage* is the share of validation
 frames that have a sample among their neighbours, and its floor that of real frames of the train months in place of
 samples. No frame of the test months is looked at.
@@ -83,9 +83,9 @@ TITLES = {"stylegan2": "StyleGAN2", "biggan": "BigGAN", "stylealae": "StyleALAE"
 
 TEXT = f"""# Three architectures
 
-The talk that this project began with compared StyleGAN2 with BigGAN, which collapsed, and StyleALAE, whose Suns were blurred. All three are
-here behind the same recipe (`architecture: stylegan2 | biggan | stylealae`), bundle and commands, and here they are compared again,
-on other data and at a small size that two CPU cores can train.
+The talk that this project began with compared StyleGAN2 with BigGAN, which collapsed, and StyleALAE, whose Suns were
+blurred. All three are here behind the same recipe (`architecture: stylegan2 | biggan | stylealae`), bundle and commands,
+and here they are compared again, on other data and at a small size that two CPU cores can train.
 
 {MARKS[0]}
 {MARKS[1]}
@@ -200,8 +200,8 @@ def table(found: dict[str, Any]) -> str:
             *lines,
             "",
             f"{found['images']:,} images each, seeds {', '.join(map(str, found['seeds']))}; {cube['size']} pixels, "
-            f"{', '.join(cube['channels'])}, {cube['intensity_scale']} intensities; {cube['samples']:,} samples under the "
-            "conditions of the validation months.",
+            f"{', '.join(cube['channels'])}, {cube['intensity_scale']} intensities; {cube['samples']:,} samples under "
+            "the conditions of the validation months.",
             "",
             f"Feature networks: {'; '.join(cube['networks'])}.",
             "",
