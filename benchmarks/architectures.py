@@ -84,8 +84,8 @@ TITLES = {"stylegan2": "StyleGAN2", "biggan": "BigGAN", "stylealae": "StyleALAE"
 TEXT = f"""# Three architectures
 
 The talk that this project began with compared StyleGAN2 with BigGAN, which collapsed, and StyleALAE, whose Suns were
-blurred. All three are here behind the same recipe (`architecture: stylegan2 | biggan | stylealae`), bundle and commands,
-and here they are compared again, on other data and at a small size that two CPU cores can train.
+blurred. All three are here behind the same recipe (`architecture: stylegan2 | biggan | stylealae`), bundle and
+commands, and here they are compared again, on other data and at a small size that two CPU cores can train.
 
 {MARKS[0]}
 {MARKS[1]}
