@@ -112,7 +112,9 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
     """Refuse to resume a checkpoint under another recipe; its length may change, and how often the run is looked at."""
     free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
     now = recipe.model_dump(mode="json", exclude=free)
-    changed = [name for name in now if now[name] != saved["recipe"].get(name)]
+    # An earlier sunaug did not know some fields: their defaults are what it did.
+    before = Recipe().model_dump(mode="json") | saved["recipe"]
+    changed = [name for name in now if now[name] != before[name]]
     if changed:
         raise UsageError(
             f"the run was started with another recipe ({', '.join(changed)} differ); resume with the same one, or "
