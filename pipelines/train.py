@@ -67,7 +67,7 @@ Licence: {licence}. NASA SDO imagery courtesy of NASA/SDO and the AIA, EVE and H
 """
 
 
-_ARCHITECTURES = {"stylegan2": "StyleGAN2"}
+_ARCHITECTURES = {"stylegan2": "StyleGAN2", "stylealae": "StyleALAE"}
 
 _DISCRIMINATORS = {
     "pixel": "the architecture's own, on pixels",
@@ -276,7 +276,8 @@ def train_bundle(
         "times": torch.from_numpy(trained.frames.times.astype(np.int64)),
     }
     path = out / "bundle"
-    write_bundle(path, info, trained.generator.cpu(), reference, _card(info, trained))
+    encoder = trained.encoder.cpu() if trained.encoder else None
+    write_bundle(path, info, trained.generator.cpu(), reference, _card(info, trained), encoder=encoder)
     critic = fit_frames_critic(trained.frames, recipe.labels)
     if critic is not None:
         write_critic(path, critic)

@@ -4,6 +4,7 @@
 ``model.safetensors``      weights of the averaged generator, in half precision
 ``bundle.json``            architecture, channels, scaling, labels, recipe, the exact time ranges trained on, metrics
 ``directions.safetensors`` GANSpace components and the flare direction (absent until they have been fitted)
+``encoder.safetensors``    what reads latents off images, in half precision (architectures with an encoder only)
 ``critic.safetensors``     what reads fluxes off frames, see `sunaug.critic` (absent where there was too little to fit)
 ``fidelity.safetensors``   the real frames that samples are judged by, see `sunaug.fidelity.stored` (absent likewise)
 ``reference.safetensors``  fluxes, times and hot emission of the training frames, which conditions are drawn from
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,13 +30,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import sunaug
 from sunaug.critic import Critic
 from sunaug.errors import SunaugError, UsageError
 from sunaug.hub import download, parse_hub_id
-from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig, make_generator
+from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig, make_encoder, make_generator
 from sunaug.scaling import IntensityScaling
 
 __all__ = [
@@ -55,7 +56,16 @@ FORMAT_VERSION = "1"
 BUNDLED = "sdo2012-128"
 """Name of the bundle that is used where none is named; `bundled_names` lists all that come with sunaug."""
 
+_DECIDING = (
+    "model.safetensors",
+    "reference.safetensors",
+    "directions.safetensors",
+    "critic.safetensors",
+    "encoder.safetensors",
+)
 _REQUIRED = ("bundle.json", "model.safetensors", "reference.safetensors", "README.md")
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class BundleInfo(BaseModel):
@@ -141,6 +151,9 @@ class Bundle:
     directions : dict of str to Tensor
         Empty until fitted; see `sunaug.latent`.
     critic : Critic or None
+    image_encoder : torch.nn.Module or None
+        From scaled images (n, channel, y, x) to intermediate latents w (n, latent_width), of architectures that have
+        one; as the generator.
     hash : str
         SHA-256 over the files that decide what is generated.
     """
@@ -152,6 +165,7 @@ class Bundle:
     directions: dict[str, Tensor] = field(repr=False)
     hash: str
     critic: Critic | None = field(default=None, repr=False)
+    image_encoder: nn.Module | None = field(default=None, repr=False)
 
 
 def bundled_names() -> list[str]:
@@ -213,22 +227,35 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SunaugError(f"{path / 'bundle.json'}: {where}: {first['msg']}; the bundle is damaged.") from None
-    generator = make_generator(info.network)
-    try:
-        generator.load_state_dict(_read_tensors(path / "model.safetensors"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise SunaugError(f"{path / 'model.safetensors'}: does not fit bundle.json ({reason}).") from None
     directions = path / "directions.safetensors"
     return Bundle(
         path=path,
         info=info,
-        generator=generator.eval().requires_grad_(False),
+        generator=_read_network(path / "model.safetensors", make_generator(info.network)),
         reference=_read_tensors(path / "reference.safetensors"),
         directions=_read_tensors(directions) if directions.is_file() else {},
         hash=_hash(path, content),
         critic=_read_critic(path / "critic.safetensors"),
+        image_encoder=_read_encoder(path / "encoder.safetensors", info.network),
     )
+
+
+def _read_network(path: Path, network: Network) -> Network:
+    try:
+        network.load_state_dict(_read_tensors(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise SunaugError(f"{path}: does not fit bundle.json ({reason}).") from None
+    return network.eval().requires_grad_(False)
+
+
+def _read_encoder(path: Path, config: NetworkConfig) -> nn.Module | None:
+    if not path.is_file():
+        return None
+    encoder = make_encoder(config)
+    if encoder is None:
+        raise SunaugError(f"{path}: {config.architecture} has no encoder; the bundle is damaged, get it again.")
+    return _read_network(path, encoder)
 
 
 def _read_critic(path: Path) -> Critic | None:
@@ -251,14 +278,20 @@ def _hash(path: Path, content: Mapping[str, Any]) -> str:
     """
     kept = {name: value for name, value in content.items() if name != "metrics"}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
-    for name in ("model.safetensors", "reference.safetensors", "directions.safetensors", "critic.safetensors"):
+    for name in _DECIDING:
         if (path / name).is_file():
             digest.update(name.encode() + b"\0" + (path / name).read_bytes())
     return digest.hexdigest()
 
 
 def write_bundle(
-    path: Path, info: BundleInfo, generator: BaseGenerator, reference: Mapping[str, Tensor], card: str
+    path: Path,
+    info: BundleInfo,
+    generator: BaseGenerator,
+    reference: Mapping[str, Tensor],
+    card: str,
+    *,
+    encoder: nn.Module | None = None,
 ) -> None:
     """Write a bundle folder, complete or not at all; one that stands at `path` is replaced.
 
@@ -271,12 +304,16 @@ def write_bundle(
     reference : mapping of str to Tensor
     card : str
         The model card, Markdown.
+    encoder : torch.nn.Module, optional
+        From images to w; its weights are stored in half precision as well.
     """
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    weights = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
-    save_file(weights, partial / "model.safetensors")
+    for name, network in (("model", generator), ("encoder", encoder)):
+        if network is not None:
+            weights = {key: value.half().contiguous() for key, value in network.state_dict().items()}
+            save_file(weights, partial / f"{name}.safetensors")
     save_file(dict(reference), partial / "reference.safetensors")
     (partial / "bundle.json").write_text(info.model_dump_json(indent=2) + "\n")
     (partial / "README.md").write_text(card)

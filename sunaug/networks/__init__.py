@@ -10,8 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
+from sunaug.networks import stylealae
 from sunaug.networks.base import BaseGenerator, start_from
 from sunaug.networks.config import NetworkConfig
+from sunaug.networks.growing import Growing
 from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "NetworkConfig",
     "StyleGAN2Config",
     "make_discriminator",
+    "make_encoder",
     "make_generator",
     "start_from",
 ]
@@ -29,14 +34,31 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Architecture:
-    """How the networks of a configuration are made."""
+    """How the networks of a configuration are made.
+
+    Attributes
+    ----------
+    encoder : callable, optional
+        Of architectures whose discriminator has an ``encoder``: from images to intermediate latents.
+    """
 
     config: type[NetworkConfig]
     generator: Callable[[Any], BaseGenerator]
     discriminator: Callable[[Any], Any]
+    encoder: Callable[[Any], nn.Module] | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether its networks can be trained from low resolutions up, see `sunaug.networks.growing`."""
+        return isinstance(self.generator, type) and issubclass(self.generator, Growing)
 
 
-ARCHITECTURES = {one.config.architecture: one for one in (Architecture(StyleGAN2Config, Generator, Discriminator),)}
+_ALL = (
+    Architecture(StyleGAN2Config, Generator, Discriminator),
+    Architecture(stylealae.StyleALAEConfig, stylealae.Generator, stylealae.Discriminator, stylealae.Encoder),
+)
+
+ARCHITECTURES = {one.config.architecture: one for one in _ALL}
 """By name, as recipes and bundles give it."""
 
 
@@ -46,5 +68,14 @@ def make_generator(config: NetworkConfig) -> BaseGenerator:
 
 
 def make_discriminator(config: NetworkConfig) -> Any:
-    """A discriminator with random weights; it has `project` and `score` as `Discriminator` has."""
+    """A discriminator with random weights; it has `project` and `score` as `Discriminator` has.
+
+    Where the architecture has an encoder, it also has that as ``encoder``, and `encode` from images to w.
+    """
     return ARCHITECTURES[config.architecture].discriminator(config)
+
+
+def make_encoder(config: NetworkConfig) -> nn.Module | None:
+    """An encoder with random weights, from images to w; None for architectures without one."""
+    encoder = ARCHITECTURES[config.architecture].encoder
+    return None if encoder is None else encoder(config)

@@ -56,6 +56,13 @@ class BaseGenerator(nn.Module, ABC):
         """Numbers that one sample's noise takes in all."""
         return sum(height * width for height, width in self.noise_shapes)
 
+    def noise_planes(self, noise: Tensor | None) -> list[Tensor | None]:
+        """The noise (batch, noise_size) of each input apart, (batch, 1, y, x); None for each where there is none."""
+        if noise is None:
+            return [None] * len(self.noise_shapes)
+        parts = noise.split([height * width for height, width in self.noise_shapes], dim=1)
+        return [part.reshape(-1, 1, *shape) for part, shape in zip(parts, self.noise_shapes, strict=True)]
+
     @abstractmethod
     def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Images from intermediate latents.

@@ -57,18 +57,29 @@ class EqualLinear(nn.Module):
         Start value of the bias.
     lr_multiplier : float
         Share of the learning rate that weights and bias see (0.01 in the mapping network; Karras et al. 2019).
+    bias : bool
+        Whether there is one.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias_init: float = 0.0,
+        lr_multiplier: float = 1.0,
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier)) if bias else None
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        bias = None if self.bias is None else self.bias * self.bias_gain
+        return F.linear(x, self.weight * self.weight_gain, bias)
 
 
 class EqualConv2d(nn.Module):
@@ -199,6 +210,30 @@ class ResidualDown(nn.Module):
         shortcut = self.skip(F.avg_pool2d(x, 2), half)
         x = rectify(self.first(x, ACTIVATION_GAIN))
         return rectify(self.second(F.avg_pool2d(x, 2), half * ACTIVATION_GAIN)) + shortcut
+
+
+def condition_embedding(condition_width: int, width: int) -> nn.ModuleList:
+    """Layers that embed a condition vector, for `projection`."""
+    return nn.ModuleList([EqualLinear(condition_width, width), EqualLinear(width, width)])
+
+
+def projection(features: Tensor, embedding: nn.ModuleList, condition: Tensor) -> Tensor:
+    """What conditions add to a discriminator's scores: e(c) . f / sqrt(d) (Miyato & Koyama 2018, equation 3).
+
+    Parameters
+    ----------
+    features : Tensor, shape (batch, d)
+    embedding : torch.nn.ModuleList
+        From `condition_embedding`.
+    condition : Tensor, shape (batch, condition_width)
+
+    Returns
+    -------
+    Tensor, shape (batch,)
+    """
+    first, second = embedding
+    embedded = second(activate(first(condition)))
+    return (features * embedded).sum(dim=1) / math.sqrt(features.shape[1])
 
 
 def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:

@@ -24,7 +24,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sunaug.networks.config import NetworkConfig
 from sunaug.networks.efficientnet import COARSEST_STRIDE, load_efficientnet
-from sunaug.networks.layers import EqualLinear, activate, kernels_last, upsample
+from sunaug.networks.layers import activate, condition_embedding, kernels_last, upsample
 
 __all__ = ["ProjectedDiscriminator"]
 
@@ -79,7 +79,7 @@ class _Head(nn.Module):
         self.score = _conv(width, 1, 1)
         self.embed: nn.ModuleList | None = None
         if condition_width:
-            self.embed = nn.ModuleList([EqualLinear(condition_width, width), EqualLinear(width, width)])
+            self.embed = condition_embedding(condition_width, width)
 
     def forward(self, x: Tensor, condition: Tensor | None, condition_weight: float) -> Tensor:
         """(batch, in_channels, y, x) to (batch, pixels)."""

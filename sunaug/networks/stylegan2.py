@@ -9,16 +9,13 @@ projection (Miyato & Koyama 2018, equation 3).
 from __future__ import annotations
 
 import itertools
-import math
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sunaug.networks.base import BaseGenerator
-from sunaug.networks.config import NetworkConfig
 from sunaug.networks.layers import (
     ACTIVATION_GAIN,
     EqualConv2d,
@@ -27,62 +24,22 @@ from sunaug.networks.layers import (
     StyledConv,
     ToImage,
     activate,
+    condition_embedding,
     kernels_last,
     minibatch_stddev,
+    projection,
     rectify,
     upsample,
 )
+from sunaug.networks.mapping import Mapping, StyleConfig
 
 _CONST_SIZE = 4
 
 
-class StyleGAN2Config(NetworkConfig):
-    """Shape of the networks.
-
-    Attributes
-    ----------
-    w_dim : int
-        Width of the intermediate latent.
-    mapping_layers : int
-        Layers of the mapping network.
-    """
+class StyleGAN2Config(StyleConfig):
+    """Shape of the networks."""
 
     architecture: ClassVar[str] = "stylegan2"
-
-    w_dim: int = Field(128, ge=1)
-    mapping_layers: int = Field(4, ge=1)
-
-    @property
-    def latent_width(self) -> int:
-        """Width of the intermediate latent."""
-        return self.w_dim
-
-
-def _normalise(x: Tensor) -> Tensor:
-    """Second moment to one over the features (the paper's pixel norm on the latent)."""
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
-
-
-class Mapping(nn.Module):
-    """From the latent z and the conditions to the intermediate latent w."""
-
-    def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
-        width = config.condition_width
-        self.embed = EqualLinear(width, config.w_dim) if width else None
-        first = config.z_dim + (config.w_dim if width else 0)
-        widths = [first, *[config.w_dim] * config.mapping_layers]
-        self.layers = nn.ModuleList(EqualLinear(a, b, lr_multiplier=0.01) for a, b in itertools.pairwise(widths))
-
-    def forward(self, z: Tensor, condition: Tensor | None) -> Tensor:
-        """Z (batch, z_dim) and condition (batch, condition_width) to w (batch, w_dim)."""
-        x = _normalise(z)
-        if self.embed is not None:
-            assert condition is not None
-            x = torch.cat([x, _normalise(self.embed(condition))], dim=1)
-        for layer in self.layers:
-            x = activate(layer(x))
-        return x
 
 
 class Generator(BaseGenerator):
@@ -120,10 +77,7 @@ class Generator(BaseGenerator):
     def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """As `BaseGenerator.synthesize`."""
         w = self.styles(w)
-        planes: list[Tensor | None] = [None] * len(self.convs)
-        if noise is not None:
-            parts = noise.split([height * width for height, width in self.noise_shapes], dim=1)
-            planes = [part.reshape(-1, 1, *shape) for part, shape in zip(parts, self.noise_shapes, strict=True)]
+        planes = self.noise_planes(noise)
         x = self.const.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.convs[0](x, w[:, 0], planes[0])
         image = self.to_image[0](x, w[:, 1])
@@ -158,7 +112,7 @@ class Discriminator(nn.Module):
         self.head = EqualLinear(last, 1)
         self.embed: nn.ModuleList | None = None
         if config.condition_width:
-            self.embed = nn.ModuleList([EqualLinear(config.condition_width, last), EqualLinear(last, last)])
+            self.embed = condition_embedding(config.condition_width, last)
         self.checkpoint_from: int | None = None
         kernels_last(self)
 
@@ -178,9 +132,7 @@ class Discriminator(nn.Module):
         features = activate(self.final_linear(x.flatten(1)))
         score = self.head(features)[:, 0]
         if self.embed is not None and condition is not None:
-            first, second = self.embed
-            embedded = second(activate(first(condition)))
-            score = score + condition_weight * (features * embedded).sum(dim=1) / math.sqrt(features.shape[1])
+            score = score + condition_weight * projection(features, self.embed, condition)
         return score
 
     def forward(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from sunaug.networks import Discriminator, Generator, NetworkConfig
+from sunaug.networks import Discriminator, Generator, NetworkConfig, stylealae
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.draws import Draws
 from sunaug.training.frames import TrainingFrames
@@ -206,6 +206,7 @@ def layer_table(network: nn.Module) -> list[Layer]:
     Parameters
     ----------
     network : Generator, Discriminator or ProjectedDiscriminator
+        Of any architecture.
         Those with a resolution are named by it, ``64x64``.
 
     Returns
@@ -214,6 +215,8 @@ def layer_table(network: nn.Module) -> list[Layer]:
         In the order in which an image is made or judged. The parameters add up to all that are in the network, and for
         the projected discriminator to those of its frozen parts as well.
     """
+    if isinstance(network, stylealae.Generator | stylealae.Discriminator):
+        return [Layer(name, width, _parameters(*modules)) for name, width, modules in network.layers()]
     if isinstance(network, Generator):
         config, convs, to_image = network.config, network.convs, network.to_image
         rows = [Layer("mapping", config.w_dim, _parameters(network.mapping))]
@@ -285,6 +288,8 @@ def _dry_costs(trainer: Trainer, mode: FakeTensorMode, cycle: list[tuple[bool, b
 def estimate(config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, devices: int = 1) -> Estimate:
     """Estimate what each process of a training takes.
 
+    Of networks that grow, what they take when they have grown: the resolutions before take less.
+
     Parameters
     ----------
     config : NetworkConfig
@@ -303,20 +308,21 @@ def estimate(config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, device
     # From the second part on, each is like the one before, in operations and in memory.
     parts = min(recipe.accumulate, 2)
     batch = recipe.batch // recipe.accumulate * parts
-    shown = recipe.model_copy(update={"batch": batch, "accumulate": parts})
+    shown = recipe.model_copy(update={"batch": batch, "accumulate": parts, "growth_images": 0})
     trainer, mode = _dry_trainer(config, shown, devices)
     cycle = _cycle(recipe)
     costs = _dry_costs(trainer, mode, cycle)
     critics = {f"{name} discriminator": critic.network for name, critic in trainer.critics.items()}
     networks: dict[str, Any] = {"generator": trainer.generator, **critics}
     optimizers = [trainer.optimizer, *(critic.optimizer for critic in trainer.critics.values())]
+    averages = filter(None, (trainer.averages, trainer.encoder_averages))
     trained = [one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]]
     gradients = sum(one.numel() * one.element_size() for one in trained)
     peak = max(cost.peak for cost in costs.values())
     return Estimate(
         layers={name: layer_table(network) for name, network in networks.items()},
         weights=_bytes(*networks.values(), *itertools.chain.from_iterable(map(_frozen, networks.values()))),
-        averages=_bytes(*trainer.averages.networks.values()),
+        averages=_bytes(*itertools.chain.from_iterable(one.networks.values() for one in averages)),
         moments=2 * gradients,
         gradients=gradients,
         activations=max(peak - gradients, 0),
@@ -400,7 +406,7 @@ def measure_rate(config: NetworkConfig, recipe: Recipe, fabric: Fabric, flops: f
     for size, batch, _ in affordable:
         smaller = config.model_copy(update={"size": size})
         # One part, and not compiled, which would take longer than all that is timed.
-        shown = recipe.model_copy(update={"batch": batch, "accumulate": 1, "compile": False})
+        shown = recipe.model_copy(update={"batch": batch, "accumulate": 1, "compile": False, "growth_images": 0})
         try:
             return _timed(Trainer(_blank_frames(smaller), smaller, shown, fabric), cycle)
         except torch.OutOfMemoryError:

@@ -22,12 +22,13 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sunaug.cube.splits import join_ranges
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel
 from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig
+from sunaug.networks.growing import Stage
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.checkpoint import load_checkpoint, save_checkpoint
 from sunaug.training.frames import TrainingFrames, load_frames
@@ -46,6 +47,8 @@ HEALTHY_FROM = 0.1
 
 _BATCH = 16
 _BEST = "best.safetensors"
+_ENCODER = "encoder:"
+"""Prefix of the encoder's weights in it."""
 
 
 class Judge(Protocol):
@@ -79,12 +82,14 @@ class Judge(Protocol):
 class TrainedGenerator:
     """What a training leaves for the bundle: the averaged generator and what it was made of.
 
-    `images` is what the weights have seen, which is less than the run's where an earlier evaluation was the best;
-    `evaluation` has the figures of that one. `first` is true in the first of several processes, which writes.
-    `training_ranges` are the times of the frames and of those that the generator to start from was trained on.
+    `encoder` is the averaged encoder, of architectures that have one. `images` is what the weights have seen, which is
+    less than the run's where an earlier evaluation was the best; `evaluation` has the figures of that one. `first` is
+    true in the first of several processes, which writes. `training_ranges` are the times of the frames and of those
+    that the generator to start from was trained on.
     """
 
     generator: BaseGenerator
+    encoder: nn.Module | None
     config: NetworkConfig
     scaling: IntensityScaling
     channels: list[str]
@@ -107,7 +112,9 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
     """Refuse to resume a checkpoint under another recipe; its length may change, and how often the run is looked at."""
     free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
     now = recipe.model_dump(mode="json", exclude=free)
-    changed = [name for name in now if now[name] != saved["recipe"].get(name)]
+    # An earlier sunaug did not know some fields: their defaults are what it did.
+    before = Recipe().model_dump(mode="json") | saved["recipe"]
+    changed = [name for name in now if now[name] != before[name]]
     if changed:
         raise UsageError(
             f"the run was started with another recipe ({', '.join(changed)} differ); resume with the same one, or "
@@ -248,9 +255,7 @@ class _Run:
         self.seconds = 0.0
         self.seen = [list(one) for one in seen]
         self.best: dict[str, Any] = {}
-        frames = trainer.frames.images
-        chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
-        self._real_spread = spread(frames[chosen])
+        self._real_spread: tuple[Stage | None, float] | None = None
         self.journal: Journal | None = None
 
     @property
@@ -258,6 +263,12 @@ class _Run:
         """The averaged generator that is looked at and packed."""
         network: BaseGenerator = self.trainer.averages.networks[self.recipe.ema]
         return network
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The averaged encoder that belongs to it."""
+        averages = self.trainer.encoder_averages
+        return averages.networks[self.recipe.ema] if averages else None
 
     def start(self, saved: dict[str, Any] | None, *, tensorboard: bool) -> None:
         """Take the state of a checkpoint and open the run's files."""
@@ -271,6 +282,10 @@ class _Run:
         scores = [f"{name}.{figure}" for name in self.trainer.critics for figure in ("loss_d", "score_gap")]
         log = ["images", "loss_g", *scores, "r1", "path_length", "augment_probability", "condition_weight"]
         log += ["diversity", "images_per_second"]
+        if self.encoder:
+            log += ["reciprocity"]
+        if self.trainer.stage:
+            log += ["resolution", "fade"]
         evaluation = ["images", *(self.judge.floor if self.judge else ())]
         self.journal = Journal(self.out, log, evaluation, self.trainer.images, tensorboard=tensorboard)
 
@@ -329,11 +344,13 @@ class _Run:
         return self.trainer.images // every > (self.trainer.images - self.recipe.batch) // every
 
     def _row(self, speed: float) -> dict[str, float]:
+        stage = self.trainer.stage
         return {
             "images": self.trainer.images,
             "augment_probability": self.trainer.probability,
             "condition_weight": self.trainer.condition_weight,
             "images_per_second": speed,
+            **(stage._asdict() if stage else {}),
         }
 
     def _sample(self, generator: BaseGenerator, fluxes: NDArray[np.float64], seed: int) -> Tensor:
@@ -354,7 +371,16 @@ class _Run:
         """Of the generator as it is now: its average would show a collapse too late."""
         fluxes = self.trainer.frames.fluxes
         rows = np.linspace(0, len(fluxes) - 1, SAMPLES).astype(int)
-        return diversity(self._sample(self.trainer.generator, fluxes[rows], seed=1), self._real_spread)
+        return diversity(self._sample(self.trainer.generator, fluxes[rows], seed=1), self._spread_of_real_frames())
+
+    def _spread_of_real_frames(self) -> float:
+        """How much real frames differ, with as much detail as the generator can make at its stage."""
+        stage = self.trainer.stage
+        if self._real_spread is None or self._real_spread[0] != stage:
+            frames = self.trainer.frames.images
+            chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
+            self._real_spread = stage, spread(self.trainer.shown(frames[chosen]))
+        return self._real_spread[1]
 
     def _trouble(self, row: dict[str, float]) -> str | None:
         """What is wrong with the training, None where nothing is."""
@@ -408,6 +434,8 @@ class _Run:
             self.best = {"images": self.trainer.images, "backbone": judge.label, "n": len(judge.fluxes), **figures}
             partial = self.out / f"{_BEST}.partial"
             weights = {name: value.contiguous() for name, value in self.average.state_dict().items()}
+            if self.encoder:
+                weights |= {_ENCODER + name: value.contiguous() for name, value in self.encoder.state_dict().items()}
             save_file(weights, partial, metadata={"evaluation": json.dumps(self.best)})
             partial.replace(self.out / _BEST)
 
@@ -427,10 +455,15 @@ class _Run:
         """The averaged generator: the best one where evaluations chose one, else the last."""
         trainer, images = self.trainer, self.trainer.images
         if self.judge and self.best and (self.out / _BEST).exists():
-            self.average.load_state_dict(load_file(self.out / _BEST))
+            weights = load_file(self.out / _BEST)
+            encoder = {name: weights.pop(name) for name in list(weights) if name.startswith(_ENCODER)}
+            self.average.load_state_dict(weights)
+            if self.encoder:
+                self.encoder.load_state_dict({name.removeprefix(_ENCODER): value for name, value in encoder.items()})
             images = self.best["images"]
         return TrainedGenerator(
             generator=self.average,
+            encoder=self.encoder,
             config=trainer.config,
             scaling=self.scaling,
             channels=self.channels,

@@ -101,6 +101,17 @@ def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
+def latent_reciprocity(w: Tensor, again: Tensor) -> Tensor:
+    """Mean square of w - E(G(w)) (Pidhorskyi et al. 2020, equation 10, divided by the width of w).
+
+    Parameters
+    ----------
+    w, again : Tensor, shape (batch, latent_width)
+        A latent, and what the encoder reads off the image that the generator makes of it.
+    """
+    return (w - again).square().mean()
+
+
 def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
     """Lengths |J_w^T y| of the generator's Jacobian at each sample (Karras et al. 2020, equation 4).
 

@@ -74,6 +74,16 @@ class Recipe(BaseModel):
         Weight of the path length regularisation of the generator; 0 for none.
     path_length_interval, path_length_decay : int, float
         Steps from one to the next, and how fast the mean length follows.
+    reciprocity_weight : float
+        Of architectures with an encoder: weight of the third step, in which the encoder and the generator learn that
+        E(G(w)) is w (Pidhorskyi et al. 2020, equation 8). Its loss is the mean square over the numbers of w.
+    growth_images : int
+        Of architectures that grow: images that each resolution below the whole one is trained for; 0 trains at the
+        whole one from the start.
+    growth_from : int
+        Resolution that the growth begins at; with `start`, the size of that bundle.
+    growth_fade : float
+        Share of `growth_images` over which a new resolution comes in.
     augment : tuple of str
         DiffAugment policies in order, see `sunaug.training.diffaugment.POLICIES`.
     augment_probability : float
@@ -155,6 +165,10 @@ class Recipe(BaseModel):
     path_length_weight: float = Field(0.0, ge=0)
     path_length_interval: int = Field(4, ge=1)
     path_length_decay: float = Field(0.01, gt=0, le=1)
+    reciprocity_weight: float = Field(1.0, ge=0)
+    growth_images: int = Field(0, ge=0)
+    growth_from: int = Field(4, ge=4)
+    growth_fade: float = Field(0.5, ge=0, le=1)
     augment: tuple[str, ...] = ("translation", "cutout")
     augment_probability: float = Field(1.0, ge=0, le=1)
     ada: bool = False
@@ -203,6 +217,24 @@ class Recipe(BaseModel):
         if unknown := set(augment) - set(POLICIES):
             raise ValueError(f"unknown policy {unknown.pop()!r}: choose among {', '.join(POLICIES)}")
         return augment
+
+    @field_validator("growth_from")
+    @classmethod
+    def _power_of_two(cls, resolution: int) -> int:
+        if resolution & (resolution - 1):
+            raise ValueError(f"{resolution} is not a power of two")
+        return resolution
+
+    @model_validator(mode="after")
+    def _fits_the_architecture(self) -> Recipe:
+        kind = ARCHITECTURES[self.architecture]
+        if kind.encoder and self.discriminator == "projected":
+            raise ValueError(f"discriminator: {self.architecture} learns by its own; choose pixel or both")
+        if self.growth_images and not kind.grows:
+            raise ValueError(f"growth_images: {self.architecture} does not grow; leave it at 0")
+        if self.growth_images and self.compile:
+            raise ValueError("compile: networks that grow change at every step; leave one of the two out")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

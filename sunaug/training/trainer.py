@@ -1,7 +1,8 @@
 """One training step, top to bottom: the heart of the training.
 
 A step shows real frames and fakes under the same conditions to one or two discriminators, updates them, then updates
-the generator with the same fakes. The batch is split over processes and, where memory is short, over parts; every
+the generator with the same fakes; where the architecture has an encoder, that and the generator then learn to undo each
+other. The batch is split over processes and, where memory is short, over parts; every
 sample has random numbers of its own (`sunaug.training.draws`) and gradients are averaged over all parts, so that
 neither changes what a step does.
 """
@@ -21,12 +22,14 @@ from torch.distributed.tensor import DTensor
 
 from sunaug.errors import UsageError
 from sunaug.networks import BaseGenerator, NetworkConfig, make_discriminator, make_generator, start_from
+from sunaug.networks.growing import Growing, Stage, fade_in
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.averages import Averages
 from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, diff_augment, mirror
 from sunaug.training.draws import Draws, draw_step
 from sunaug.training.frames import TrainingFrames
-from sunaug.training.losses import LOSSES, AdversarialLoss, gradient_penalty, path_lengths
+from sunaug.training.growth import Growth
+from sunaug.training.losses import LOSSES, AdversarialLoss, gradient_penalty, latent_reciprocity, path_lengths
 from sunaug.training.recipe import Recipe
 from sunaug.training.sharding import gathered, load_gathered, shard
 
@@ -34,6 +37,7 @@ __all__ = ["Trainer"]
 
 STDDEV_GROUP = 4
 _PATH_STREAM = 1
+_RECIPROCITY_STREAM = 2
 _FRAMES_ON_DEVICE = 8 * 2**30
 """Bytes of frames that are kept on the device."""
 
@@ -97,6 +101,8 @@ class Trainer:
     critics : dict of str to Critic
         ``pixel``, ``projected`` or both.
     averages : Averages
+    encoder_averages : Averages or None
+        Of the encoder, where the architecture has one.
     images, steps, attempt : int
         Images shown, steps made, and roll-backs so far.
     augment_probability : AdaptiveProbability
@@ -140,6 +146,9 @@ class Trainer:
                 start_from(self.generator, start)
             except ValueError as error:
                 raise UsageError(f"start: {recipe.start} cannot be started from: {error}.") from None
+        self._growth: Growth | None = None
+        if isinstance(self.generator, Growing):
+            self._growth = Growth(recipe, config.size, None if start is None else start.config.size)
         self.generator.to(fabric.device)
         self.generator.checkpoint_from = recipe.checkpoint_from
         # The averages stay whole on each process: the first one alone draws and measures their samples.
@@ -149,9 +158,12 @@ class Trainer:
             shard(self.generator, fabric.world_size, ["synthesize"], [self.generator.mapping])
         self.optimizer = _adam(self.generator, recipe.generator_rate, recipe)
         self.critics: dict[str, Critic] = {}
+        self.encoder_averages: Averages | None = None
         if recipe.discriminator in ("pixel", "both"):
             pixel = make_discriminator(config).to(fabric.device)
             pixel.checkpoint_from = recipe.checkpoint_from
+            if (encoder := getattr(pixel, "encoder", None)) is not None:
+                self.encoder_averages = Averages(encoder, recipe.ema_half_life, recipe.ema_power)
             self.critics["pixel"] = self._critic(pixel, recipe.loss, recipe.discriminator_rate, 1.0, penalised=True)
         if recipe.discriminator in ("projected", "both"):
             projected = ProjectedDiscriminator(config, seed=recipe.seed).to(fabric.device)
@@ -167,7 +179,7 @@ class Trainer:
 
     def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalised: bool) -> Critic:
         if self._sharded:
-            shard(network, self.fabric.world_size, ["score"])
+            shard(network, self.fabric.world_size, [name for name in ("score", "encode") if hasattr(network, name)])
         score: Any = network.score
         fast = torch.compile(score) if self.recipe.compile else score
         return Critic(network, fast, _adam(network, rate, self.recipe), LOSSES[loss], rate, weight, penalised)
@@ -195,10 +207,12 @@ class Trainer:
         dict of str to Tensor
             Scalars, averaged over the batch of all processes: ``loss_g``, and for each discriminator ``loss_d``,
             ``score_gap`` (mean score of real minus fake) with its name before a dot; ``r1`` and ``path_length`` at the
-            steps that have them.
+            steps that have them; ``reciprocity`` where there is an encoder.
         """
         recipe = self.recipe
         self._set_rates()
+        if self._growth:
+            self._growth.apply(self._networks(), self.images)
         draws = draw_step(
             recipe.seed,
             self.attempt,
@@ -219,7 +233,24 @@ class Trainer:
         self.images += recipe.batch
         self.steps += 1
         self.averages.update(self.generator, recipe.batch, self.images)
+        if self.encoder_averages:
+            self.encoder_averages.update(self.critics["pixel"].network.encoder, recipe.batch, self.images)
         return figures
+
+    @property
+    def stage(self) -> Stage | None:
+        """How far the networks have grown, of an architecture that grows."""
+        return self.generator.stage if isinstance(self.generator, Growing) else None
+
+    def shown(self, frames: Tensor) -> Tensor:
+        """Real frames (n, channel, y, x) as the discriminators see them, but for the augmentation."""
+        return frames if self.stage is None else fade_in(frames, self.stage)
+
+    def _networks(self) -> Iterator[nn.Module]:
+        yield self.generator
+        yield from (critic.network for critic in self.critics.values())
+        for averages in (self.averages, self.encoder_averages):
+            yield from averages.networks.values() if averages else ()
 
     def _set_rates(self) -> None:
         factor = rate_factor(self.progress, self.recipe.rate_decay) * 0.5**self.attempt
@@ -278,12 +309,38 @@ class Trainer:
             (loss / len(parts)).backward()
         self._average_gradients(self.generator)
         self.optimizer.step()
+        if self.encoder_averages and recipe.reciprocity_weight:
+            self._latent_reciprocity(draws, found)
         return self._over_processes(found)
+
+    def _latent_reciprocity(self, draws: Draws, found: dict[str, list[Tensor]]) -> None:
+        """Update the encoder and the synthesis so that E(G(w)) is w (Pidhorskyi et al. 2020, algorithm 1, step III).
+
+        The mapping network and the discriminator of latents take no part: they get no gradient, so that their
+        optimisers leave them as they are.
+        """
+        critic, device = self.critics["pixel"], self.fabric.device
+        for optimizer in (self.optimizer, critic.optimizer):
+            optimizer.zero_grad(set_to_none=True)
+        critic.network.encoder.requires_grad_(True)
+        for part in map(draws.part, self._parts):
+            noise = part.normal(self.generator.noise_size, device, stream=_RECIPROCITY_STREAM)
+            with self.fabric.autocast():
+                with torch.no_grad():
+                    w = self.generator.mapping(part.z_mix.to(device), self._conditions(part))
+                images = self.generator.synthesize(w, noise if self.recipe.noise else None)
+                loss = latent_reciprocity(w.float(), critic.network.encode(images).float())
+            found.setdefault("reciprocity", []).append(loss.detach())
+            (self.recipe.reciprocity_weight * loss / len(self._parts)).backward()
+        for network, optimizer in ((self.generator, self.optimizer), (critic.network, critic.optimizer)):
+            self._average_gradients(network)
+            optimizer.step()
+        critic.network.requires_grad_(False)
 
     def _show(self, draws: Draws, *, keep: bool) -> _Shown:
         """Draw real frames and make fakes under their conditions, both augmented."""
         recipe, device = self.recipe, self.fabric.device
-        real = self._bank[draws.frames.to(self._bank.device)].to(device)
+        real = self.shown(self._bank[draws.frames.to(self._bank.device)].to(device))
         if recipe.mirror:
             real = mirror(real, draws.mirror)
         condition = self._conditions(draws)
@@ -389,6 +446,8 @@ class Trainer:
 
     def _parts_of_state(self) -> Iterator[tuple[str, Any]]:
         yield from (("generator", self.generator), ("optimizer", self.optimizer), ("averages", self.averages))
+        if self.encoder_averages:
+            yield "encoder_averages", self.encoder_averages
         yield "augment_probability", self.augment_probability
         for name, critic in self.critics.items():
             yield from ((f"{name}.network", critic.network), (f"{name}.optimizer", critic.optimizer))
