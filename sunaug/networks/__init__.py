@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sunaug.networks import biggan
 from sunaug.networks.base import BaseGenerator, start_from
+from sunaug.networks.biggan import BigGANConfig
 from sunaug.networks.config import NetworkConfig
 from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 
 __all__ = [
     "ARCHITECTURES",
     "BaseGenerator",
+    "BigGANConfig",
     "Discriminator",
     "Generator",
     "NetworkConfig",
@@ -36,7 +39,13 @@ class Architecture:
     discriminator: Callable[[Any], Any]
 
 
-ARCHITECTURES = {one.config.architecture: one for one in (Architecture(StyleGAN2Config, Generator, Discriminator),)}
+ARCHITECTURES = {
+    one.config.architecture: one
+    for one in (
+        Architecture(StyleGAN2Config, Generator, Discriminator),
+        Architecture(BigGANConfig, biggan.Generator, biggan.Discriminator),
+    )
+}
 """By name, as recipes and bundles give it."""
 
 
