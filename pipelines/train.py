@@ -67,7 +67,7 @@ Licence: {licence}. NASA SDO imagery courtesy of NASA/SDO and the AIA, EVE and H
 """
 
 
-_ARCHITECTURES = {"stylegan2": "StyleGAN2"}
+_ARCHITECTURES = {"stylegan2": "StyleGAN2", "biggan": "BigGAN"}
 
 _DISCRIMINATORS = {
     "pixel": "the architecture's own, on pixels",

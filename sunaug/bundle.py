@@ -1,7 +1,7 @@
 """The generator bundle: a folder with everything that a sample can be made from, and nothing that runs.
 
 ========================== ============================================================================================
-``model.safetensors``      weights of the averaged generator, in half precision
+``model.safetensors``      weights of the averaged generator, in half precision, and its statistics as they are
 ``bundle.json``            architecture, channels, scaling, labels, recipe, the exact time ranges trained on, metrics
 ``directions.safetensors`` GANSpace components and the flare direction (absent until they have been fitted)
 ``critic.safetensors``     what reads fluxes off frames, see `sunaug.critic` (absent where there was too little to fit)
@@ -267,7 +267,7 @@ def write_bundle(
     path : pathlib.Path
     info : BundleInfo
     generator : BaseGenerator
-        Its weights are stored in half precision.
+        Its weights are stored in half precision, and buffers (the statistics of batch norms) as they are.
     reference : mapping of str to Tensor
     card : str
         The model card, Markdown.
@@ -275,8 +275,7 @@ def write_bundle(
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    weights = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
-    save_file(weights, partial / "model.safetensors")
+    save_file(_stored(generator), partial / "model.safetensors")
     save_file(dict(reference), partial / "reference.safetensors")
     (partial / "bundle.json").write_text(info.model_dump_json(indent=2) + "\n")
     (partial / "README.md").write_text(card)
@@ -284,6 +283,13 @@ def write_bundle(
     if path.exists():
         shutil.rmtree(path)
     partial.replace(path)
+
+
+def _stored(generator: BaseGenerator) -> dict[str, Tensor]:
+    """Tensors of ``model.safetensors``; half precision has not the range of a variance, nor whole numbers."""
+    weights = {name for name, _ in generator.named_parameters()}
+    state = generator.state_dict()
+    return {name: (value.half() if name in weights else value).contiguous() for name, value in state.items()}
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:

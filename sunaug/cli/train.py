@@ -31,7 +31,7 @@ def train(
         help="Inception weights for the evaluations of the recipe.",
     ),
 ) -> None:
-    """Train a conditional StyleGAN2 and pack it into a bundle."""
+    """Train a conditional GAN and pack it into a bundle."""
     from sunaug.errors import UsageError
     from sunaug.training.recipe import load_recipe
 

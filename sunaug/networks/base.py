@@ -87,7 +87,7 @@ class BaseGenerator(nn.Module, ABC):
         """
         return None
 
-    def settle(self, condition: Tensor, seed: int = 0) -> None:  # noqa: B027
+    def settle(self, condition: Tensor, seed: int = 0) -> None:
         """Store what replaces the statistics of a batch where an image must not depend on its batch.
 
         To be called in evaluation mode, before an averaged generator is looked at. Nothing is to be done for a

@@ -1,5 +1,5 @@
-"""BigGAN, plain and deep, written from the paper (Brock et al. 2019, "Large Scale GAN Training for High Fidelity Natural
-Image Synthesis", arXiv 1809.11096; the deep variant: appendix B), for any number of channels.
+"""BigGAN, plain and deep, for any number of channels, written from the paper (Brock et al. 2019, "Large Scale GAN
+Training for High Fidelity Natural Image Synthesis", arXiv 1809.11096; the deep variant: appendix B).
 
 The paper's classes are our conditions: log10 fluxes and GOES classes (`sunaug.networks.conditions`), embedded once by a
 linear layer that all blocks share. In the generator they set the gains and biases of the batch norms, in the
@@ -136,7 +136,7 @@ class _Blocks(nn.Module):
         self.attention = _attention(stages, attention_resolution)
 
     def forward(self, x: Tensor, latents: list[Tensor] | None = None) -> Tensor:
-        """Maps (batch, channels, y, x) through all blocks, each with a latent (batch, width) of its own if they take one."""
+        """Maps (batch, channels, y, x) through all blocks, each with a latent (batch, width) if they take one."""
         for number, block in enumerate(self.blocks):
             x = block(x) if latents is None else block(x, latents[number])
             if str(number) in self.attention:

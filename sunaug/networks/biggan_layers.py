@@ -206,7 +206,7 @@ class DeepUp(nn.Module):
         self.out_channels, self.up = out_channels, up
 
     def forward(self, x: Tensor, latent: Tensor) -> Tensor:
-        """X (batch, in_channels, y, x) and latent (batch, width) to (batch, out_channels, ...), twice as large if up."""
+        """X (batch, in_channels, y, x) and latent (batch, width) to (batch, out_channels, ...), doubled if up."""
         y = x
         for number, (norm, layer) in enumerate(zip(self.norms, self.convs, strict=True)):
             y = F.relu(norm(y, latent))

@@ -20,6 +20,7 @@ import xarray as xr
 import yaml
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -97,10 +98,19 @@ class TrainedGenerator:
 
 
 def network_config(recipe: Recipe, size: int, image_channels: int) -> NetworkConfig:
-    """The shape of the networks that a recipe asks for."""
+    """The shape of the networks that a recipe asks for.
+
+    Raises
+    ------
+    UsageError
+        If the architecture has none for it.
+    """
     kind = ARCHITECTURES[recipe.architecture].config
     shape = set(kind.model_fields) & set(Recipe.model_fields)
-    return kind(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
+    try:
+        return kind(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
+    except ValidationError as error:
+        raise UsageError(f"recipe: {error.errors()[0]['msg']}.") from None
 
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
@@ -199,9 +209,10 @@ def train(
     check_cube(cube, recipe)
     if strategy not in STRATEGIES:
         raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}.")
-    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile):
+    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile or recipe.orthogonal_weight):
         raise UsageError(
-            "fsdp cannot be combined with `checkpoint_from` or `compile`: leave them out, or use ddp with `accumulate`."
+            "fsdp cannot be combined with `checkpoint_from`, `compile` or `orthogonal_weight`: leave them out, or use "
+            "ddp with `accumulate`."
         )
     channels = [str(name) for name in cube["channel"].values]
     saved = load_checkpoint(out)
@@ -270,6 +281,7 @@ class _Run:
         (self.out / "recipe.yaml").write_text(recipe)
         scores = [f"{name}.{figure}" for name in self.trainer.critics for figure in ("loss_d", "score_gap")]
         log = ["images", "loss_g", *scores, "r1", "path_length", "augment_probability", "condition_weight"]
+        log += ["orthogonality"] if self.recipe.orthogonal_weight else []
         log += ["diversity", "images_per_second"]
         evaluation = ["images", *(self.judge.floor if self.judge else ())]
         self.journal = Journal(self.out, log, evaluation, self.trainer.images, tensorboard=tensorboard)
@@ -309,11 +321,15 @@ class _Run:
                 self._note(row, trouble)
             if report and self.writes:
                 report(min(trainer.images, recipe.images))
-            if done or self._passed(recipe.sample_images):
+            draws, saves = (done or self._passed(every) for every in (recipe.sample_images, recipe.checkpoint_images))
+            judges = self.judge is not None and (done or self._passed(recipe.evaluate_images))
+            if draws or judges or saves:
+                trainer.settle()
+            if draws:
                 self._draw()
-            if self.judge and (done or self._passed(recipe.evaluate_images)):
+            if self.judge and judges:
                 self._evaluate(self.judge)
-            if done or self._passed(recipe.checkpoint_images):
+            if saves:
                 self._save()
             if done:
                 break
@@ -354,7 +370,10 @@ class _Run:
         """Of the generator as it is now: its average would show a collapse too late."""
         fluxes = self.trainer.frames.fluxes
         rows = np.linspace(0, len(fluxes) - 1, SAMPLES).astype(int)
-        return diversity(self._sample(self.trainer.generator, fluxes[rows], seed=1), self._real_spread)
+        # In evaluation mode a look leaves no trace in the statistics that layers keep.
+        samples = self._sample(self.trainer.generator.eval(), fluxes[rows], seed=1)
+        self.trainer.generator.train()
+        return diversity(samples, self._real_spread)
 
     def _trouble(self, row: dict[str, float]) -> str | None:
         """What is wrong with the training, None where nothing is."""
