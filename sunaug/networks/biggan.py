@@ -216,7 +216,8 @@ class Generator(BaseGenerator):
         x = F.relu(self.output_norm(x))
         # The eight bits of a bfloat16's mantissa would show as steps in the image.
         with torch.autocast(x.device.type, enabled=False):
-            return self.to_image(at_least_single(x))  # type: ignore[no-any-return]
+            image: Tensor = self.to_image(at_least_single(x))
+        return image
 
     def mean_w(self, condition: Tensor | None, draws: int = 1024, seed: int = 0) -> Tensor:
         """As `BaseGenerator.mean_w`, and exact: the mean of z is zero, and the embedded condition stays as it is.
@@ -225,8 +226,9 @@ class Generator(BaseGenerator):
         3.1); a scaled z goes from the sample to the centre of its condition without a jump, takes the same random
         numbers at any `psi`, and `psi` means the same for all architectures.
         """
-        z = self.to_image.bias.new_zeros(1 if condition is None else len(condition), self.config.z_dim)
-        return self.mapping(z, condition)  # type: ignore[no-any-return]
+        z = next(self.parameters()).new_zeros(1 if condition is None else len(condition), self.config.z_dim)
+        w: Tensor = self.mapping(z, condition)
+        return w
 
     def activation_map(self) -> Tensor:
         """As `BaseGenerator.activation_map`: of the first linear layer, as in the paper of GANSpace (section 2.2).
@@ -236,7 +238,7 @@ class Generator(BaseGenerator):
         """
         layers = [(self.linear.weight, self.reads[0])]
         if self.config.blocks == "plain":
-            norms = [block.first_norm for block in self.blocks.blocks]
+            norms = [block.first_norm for block in self.blocks.blocks if isinstance(block, PlainUp)]
             weights = [torch.cat([norm.gain.weight, norm.bias.weight]) for norm in norms]
             layers += zip(weights, self.reads[1:], strict=True)
         rows = []

@@ -33,22 +33,25 @@ _BOTTLENECK = 4
 _KEY_SHARE, _VALUE_SHARE = 8, 2
 
 
-def conv(in_channels: int, out_channels: int, kernel: int, *, bias: bool = True) -> nn.Module:
+def conv(in_channels: int, out_channels: int, kernel: int, *, bias: bool = True) -> nn.Conv2d:
     """Convolution with spectral norm from an orthogonal start, padded to keep the size."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
-    return _normalised(layer, bias=bias)
+    _normalise(layer)
+    return layer
 
 
-def linear(in_features: int, out_features: int, *, bias: bool = True) -> nn.Module:
+def linear(in_features: int, out_features: int, *, bias: bool = True) -> nn.Linear:
     """Fully connected layer with spectral norm from an orthogonal start."""
-    return _normalised(nn.Linear(in_features, out_features, bias=bias), bias=bias)
+    layer = nn.Linear(in_features, out_features, bias=bias)
+    _normalise(layer)
+    return layer
 
 
-def _normalised(layer: nn.Conv2d | nn.Linear, *, bias: bool) -> nn.Module:
+def _normalise(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.orthogonal_(layer.weight)
-    if bias:
+    if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    return spectral_norm(layer)
+    spectral_norm(layer)
 
 
 class BatchNorm(nn.Module):
@@ -124,7 +127,8 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, latent: Tensor) -> Tensor:
         """X (batch, channels, y, x) and latent (batch, width) to the shape of x."""
-        return self.norm(x, 1 + self.gain(latent), self.bias(latent))  # type: ignore[no-any-return]
+        out: Tensor = self.norm(x, 1 + self.gain(latent), self.bias(latent))
+        return out
 
 
 class OutputNorm(nn.Module):
@@ -138,7 +142,8 @@ class OutputNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, y, x) to the same shape."""
-        return self.norm(x, self.gain[None], self.bias[None])  # type: ignore[no-any-return]
+        out: Tensor = self.norm(x, self.gain[None], self.bias[None])
+        return out
 
 
 class SelfAttention(nn.Module):
@@ -163,7 +168,8 @@ class SelfAttention(nn.Module):
         key, value = (F.max_pool2d(layer(x), 2).flatten(2) for layer in (self.key, self.value))
         weights = (query.transpose(1, 2) @ key).softmax(dim=2)
         attended = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
-        return x + self.gamma * self.out(attended)  # type: ignore[no-any-return]
+        out: Tensor = self.out(attended)
+        return x + self.gamma * out
 
 
 def _double(x: Tensor) -> Tensor:
@@ -187,7 +193,7 @@ class PlainUp(nn.Module):
         y = self.first(_double(F.relu(self.first_norm(x, latent))))
         y = self.second(F.relu(self.second_norm(y, latent)))
         # A convolution of one pixel commutes with the doubling, and runs at a quarter of the pixels before it.
-        return y + _double(self.skip(x))  # type: ignore[no-any-return]
+        return y + _double(self.skip(x))
 
 
 class DeepUp(nn.Module):
@@ -245,7 +251,7 @@ class PlainDown(nn.Module):
             y, shortcut = F.avg_pool2d(y, 2), F.avg_pool2d(shortcut, 2)
         if self.skip is not None:
             shortcut = self.skip(shortcut)
-        return y + shortcut  # type: ignore[no-any-return]
+        return y + shortcut
 
 
 class DeepDown(nn.Module):
@@ -273,4 +279,4 @@ class DeepDown(nn.Module):
             y, shortcut = F.avg_pool2d(y, 2), F.avg_pool2d(shortcut, 2)
         if self.more is not None:
             shortcut = torch.cat([shortcut, self.more(shortcut)], dim=1)
-        return self.convs[3](y) + shortcut  # type: ignore[no-any-return]
+        return self.convs[3](y) + shortcut

@@ -34,7 +34,7 @@ __all__ = ["Trainer"]
 
 STDDEV_GROUP = 4
 _PATH_STREAM = 1
-_STANDING_SAMPLES = 1024
+_STANDING_SAMPLES = 512
 _FRAMES_ON_DEVICE = 8 * 2**30
 """Bytes of frames that are kept on the device."""
 
