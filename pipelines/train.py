@@ -67,7 +67,7 @@ Licence: {licence}. NASA SDO imagery courtesy of NASA/SDO and the AIA, EVE and H
 """
 
 
-_ARCHITECTURES = {"stylegan2": "StyleGAN2", "stylealae": "StyleALAE"}
+_ARCHITECTURES = {"stylegan2": "StyleGAN2", "biggan": "BigGAN", "stylealae": "StyleALAE"}
 
 _DISCRIMINATORS = {
     "pixel": "the architecture's own, on pixels",

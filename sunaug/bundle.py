@@ -1,7 +1,7 @@
 """The generator bundle: a folder with everything that a sample can be made from, and nothing that runs.
 
 ========================== ============================================================================================
-``model.safetensors``      weights of the averaged generator, in half precision
+``model.safetensors``      weights of the averaged generator, in half precision, and its statistics as they are
 ``bundle.json``            architecture, channels, scaling, labels, recipe, the exact time ranges trained on, metrics
 ``directions.safetensors`` GANSpace components and the flare direction (absent until they have been fitted)
 ``encoder.safetensors``    what reads latents off images, in half precision (architectures with an encoder only)
@@ -300,7 +300,7 @@ def write_bundle(
     path : pathlib.Path
     info : BundleInfo
     generator : BaseGenerator
-        Its weights are stored in half precision.
+        Its weights are stored in half precision, and buffers (the statistics of batch norms) as they are.
     reference : mapping of str to Tensor
     card : str
         The model card, Markdown.
@@ -312,8 +312,7 @@ def write_bundle(
     partial.mkdir(parents=True)
     for name, network in (("model", generator), ("encoder", encoder)):
         if network is not None:
-            weights = {key: value.half().contiguous() for key, value in network.state_dict().items()}
-            save_file(weights, partial / f"{name}.safetensors")
+            save_file(_stored(network), partial / f"{name}.safetensors")
     save_file(dict(reference), partial / "reference.safetensors")
     (partial / "bundle.json").write_text(info.model_dump_json(indent=2) + "\n")
     (partial / "README.md").write_text(card)
@@ -321,6 +320,13 @@ def write_bundle(
     if path.exists():
         shutil.rmtree(path)
     partial.replace(path)
+
+
+def _stored(network: nn.Module) -> dict[str, Tensor]:
+    """A network's tensors as bundles keep them; half precision has not the range of a variance, nor whole numbers."""
+    weights = {name for name, _ in network.named_parameters()}
+    state = network.state_dict()
+    return {name: (value.half() if name in weights else value).contiguous() for name, value in state.items()}
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:

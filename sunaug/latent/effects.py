@@ -65,9 +65,12 @@ class Effects:
 
 
 def layer_ranges(n_styles: int) -> dict[str, tuple[int, int]]:
-    """All layers, and a third each: the coarse ones set where things are, the fine ones what they look like."""
-    coarse, middle, fine = ((int(part[0]), int(part[-1])) for part in np.array_split(np.arange(n_styles), 3))
-    return {"all": (0, n_styles - 1), "coarse": coarse, "middle": middle, "fine": fine}
+    """All layers, and a third each: the coarse ones set where things are, the fine ones what they look like.
+
+    A generator of two layers has no third part, which is left out.
+    """
+    thirds = zip(("coarse", "middle", "fine"), np.array_split(np.arange(n_styles), 3), strict=True)
+    return {"all": (0, n_styles - 1)} | {name: (int(part[0]), int(part[-1])) for name, part in thirds if len(part)}
 
 
 def shifted(w: Tensor, vector: Tensor, layers: tuple[int, int], n_styles: int) -> Tensor:

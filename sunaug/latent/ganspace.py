@@ -1,7 +1,12 @@
-"""GANSpace (Härkönen et al. 2020, section 2.1): principal components of W, no labels needed.
+"""GANSpace (Härkönen et al. 2020, section 2): principal components, no labels needed.
 
-W has only a hundred or so dimensions, so the exact covariance of a million w and one eigendecomposition take the place
-of incremental PCA. What the conditions explain is removed first, the means of the classes among it: their offsets would
+For style-based generators they are those of W (section 2.1). W has only a hundred or so dimensions, so the exact
+covariance of a million w and one eigendecomposition take the place of incremental PCA. For BigGAN they are those of
+the first activations, transferred to the latent by linear regression (section 2.2, equation 4). These activations are
+linear in w, so that their covariance and the regression follow from the covariance of w. Which of the two it is, the
+generator says (`BaseGenerator.activation_map`).
+
+What the conditions explain is removed first, the means of the classes among it: their offsets would
 take the leading components, and the components are to change what a condition leaves open.
 """
 
@@ -10,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,20 +30,23 @@ _RANK = 1e-10
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of W.
+    """Principal components as directions in W.
 
     Attributes
     ----------
     components : Tensor, shape (n_components, w_dim)
         Unit vectors in order of falling variance; the largest entry of each is positive.
     stddev : Tensor, shape (n_components,)
-        Standard deviation of w along each.
+        Length of the step along each that changes its coordinate by one; for components of w itself, the standard
+        deviation of w along it.
     explained : Tensor, shape (n_components,)
         Share of the variance.
     condition_share : float
-        Share of the variance of W that the conditions explain, removed before.
+        Share of the variance that the conditions explain, removed before.
     coefficients : Tensor, shape (n_terms, w_dim)
         Of the regression of w on the terms of the conditions.
+    readers : Tensor, shape (n_components, w_dim)
+        Products with what that regression leaves of w are the coordinates.
     """
 
     components: Tensor
@@ -47,11 +54,11 @@ class Components:
     explained: Tensor
     condition_share: float
     coefficients: Tensor
+    readers: Tensor
 
     def coordinates(self, w: Tensor, terms: Tensor) -> Tensor:
         """Coordinates of w (n, w_dim) along the components, in standard deviations, after the regression on terms."""
-        residual = w.double() - terms.double() @ self.coefficients
-        return (residual @ self.components.T) / self.stddev.clamp_min(np.finfo(np.float64).tiny)
+        return (w.double() - terms.double() @ self.coefficients) @ self.readers.T
 
 
 class Moments:
@@ -76,25 +83,52 @@ class Moments:
         self._mixed += rows.T @ latents
         self._latents += latents.T @ latents
 
-    def components(self, n_components: int = N_COMPONENTS) -> Components:
-        """The components of what the regression on the terms leaves."""
+    def components(self, n_components: int = N_COMPONENTS, activation_map: Tensor | None = None) -> Components:
+        """The components of what the regression on the terms leaves of w, or of activations that are linear in it.
+
+        Parameters
+        ----------
+        n_components : int
+            As many at most; there are no more than dimensions that vary.
+        activation_map : Tensor, shape (n_activations, w_dim), optional
+            See `BaseGenerator.activation_map`.
+        """
         # Terms can be collinear (all frames of one class), hence the pseudo-inverse.
         coefficients = torch.linalg.pinv(self._terms, rtol=_RANK, hermitian=True) @ self._mixed
         residual = (self._latents - self._mixed.T @ coefficients) / max(self.count - 1, 1)
+        residual = (residual + residual.T) / 2
         mean = self._mixed[0] / self.count
-        total = (self._latents.trace() - self.count * mean @ mean) / max(self.count - 1, 1)
-        variance, vectors = torch.linalg.eigh((residual + residual.T) / 2)
+        total = (self._latents - self.count * torch.outer(mean, mean)) / max(self.count - 1, 1)
+        # With activations A w, the covariance A C A^T has the eigenvalues of R C R, where R is the root of A^T A: no
+        # larger a matrix than C, however many activations there are.
+        metric = torch.eye(len(mean), dtype=torch.float64)
+        if activation_map is not None:
+            metric = activation_map.double().T @ activation_map.double()
+        root = _root(metric)
+        variance, vectors = torch.linalg.eigh(root @ residual @ root)
         order = torch.arange(len(variance) - 1, -1, -1)[:n_components]
-        components = vectors.T[order]
-        largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
-        kept = variance[order].clamp_min(0)
+        # What the conditions explain whole (an embedding of them that is a part of w) has no components.
+        order = order[variance[order] > _RANK * variance[-1]]
+        kept = variance[order]
+        readers = vectors.T[order] @ root / kept.sqrt()[:, None]
+        # Equation 4: the regression of w on coordinates of unit variance is their covariance.
+        steps = readers @ residual
+        length = steps.norm(dim=1)
+        largest = steps.gather(1, steps.abs().argmax(dim=1, keepdim=True)).sign()
         return Components(
-            components=components * largest.sign(),
-            stddev=kept.sqrt(),
+            components=largest * steps / length[:, None],
+            stddev=length,
             explained=kept / variance.clamp_min(0).sum(),
-            condition_share=float(1 - residual.trace() / total),
+            condition_share=float(1 - (metric * residual).sum() / (metric * total).sum()),
             coefficients=coefficients,
+            readers=largest * readers,
         )
+
+
+def _root(metric: Tensor) -> Tensor:
+    """Symmetric square root of a positive semi-definite matrix."""
+    values, vectors = torch.linalg.eigh(metric)
+    return vectors * values.clamp_min(0).sqrt() @ vectors.T
 
 
 def condition_terms(bundle: Bundle) -> Tensor:
@@ -138,7 +172,7 @@ def draw_latents(
 
 
 def fit_components(bundle: Bundle, seed: int, n: int = N_LATENTS) -> tuple[Components, dict[str, Components]]:
-    """PCA of W under the conditions of all training frames, and of each class alone.
+    """Components under the conditions of all training frames, and of each class alone.
 
     Returns
     -------
@@ -159,9 +193,10 @@ def fit_components(bundle: Bundle, seed: int, n: int = N_LATENTS) -> tuple[Compo
             chosen = letter[row] == number
             moments = apart.setdefault(number, Moments(terms.shape[1], bundle.info.network.latent_width))
             moments.add(w[chosen], terms[row[chosen]])
+    features = bundle.generator.activation_map()
     by_class = {
-        CLASSES[number] or "none": moments.components(N_CLASS_COMPONENTS)
+        CLASSES[number] or "none": moments.components(N_CLASS_COMPONENTS, features)
         for number, moments in sorted(apart.items())
         if moments.count > bundle.info.network.latent_width
     }
-    return together.components(), by_class
+    return together.components(activation_map=features), by_class

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from sunaug.networks import stylealae
+from sunaug.networks import biggan, stylealae
 from sunaug.networks.base import BaseGenerator, start_from
+from sunaug.networks.biggan import BigGANConfig
 from sunaug.networks.config import NetworkConfig
 from sunaug.networks.growing import Growing
 from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
@@ -21,6 +22,7 @@ from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 __all__ = [
     "ARCHITECTURES",
     "BaseGenerator",
+    "BigGANConfig",
     "Discriminator",
     "Generator",
     "NetworkConfig",
@@ -55,6 +57,7 @@ class Architecture:
 
 _ALL = (
     Architecture(StyleGAN2Config, Generator, Discriminator),
+    Architecture(BigGANConfig, biggan.Generator, biggan.Discriminator),
     Architecture(stylealae.StyleALAEConfig, stylealae.Generator, stylealae.Discriminator, stylealae.Encoder),
 )
 

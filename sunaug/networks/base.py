@@ -84,6 +84,30 @@ class BaseGenerator(nn.Module, ABC):
         """A w for each layer (batch, n_styles, latent_width), from one for all or from those."""
         return w[:, None].expand(-1, self.n_styles, -1) if w.dim() == 2 else w
 
+    def activation_map(self) -> Tensor | None:
+        """The linear map from w to the activations whose principal components are directions (GANSpace, section 2).
+
+        Returns
+        -------
+        Tensor, shape (n_activations, latent_width), or None
+            None where the components are of w itself, as in style-based generators.
+        """
+        return None
+
+    def settle(self, condition: Tensor, seed: int = 0) -> None:
+        """Store what replaces the statistics of a batch where an image must not depend on its batch.
+
+        To be called in evaluation mode, before an averaged generator is looked at. Nothing is to be done for a
+        generator without such statistics. The same weights, conditions and seed give the same bits.
+
+        Parameters
+        ----------
+        condition : Tensor, shape (n, condition_width)
+            Conditions as they are drawn in training, some hundred or more.
+        seed : int
+            Of the latents.
+        """
+
     def mean_w(self, condition: Tensor | None, draws: int = 1024, seed: int = 0) -> Tensor:
         """Mean intermediate latent of each condition, the centre that truncation pulls towards.
 
@@ -151,7 +175,7 @@ def start_from(generator: BaseGenerator, smaller: BaseGenerator) -> None:
     Raises
     ------
     ValueError
-        If the shared layers have other shapes.
+        If the shared layers have other shapes, or new ones would not be silent at first.
     """
     ours, theirs = generator.state_dict(), smaller.state_dict()
     odd = [name for name, value in theirs.items() if name not in ours or ours[name].shape != value.shape]
@@ -159,4 +183,6 @@ def start_from(generator: BaseGenerator, smaller: BaseGenerator) -> None:
         raise ValueError(f"{len(odd)} of its layers have other shapes or places here, {odd[0]} among them")
     new = set(ours) - set(theirs)
     quiet = {name: torch.zeros_like(ours[name]) for name in new if re.fullmatch(generator.quiet_when_new, name)}
+    if generator.config.size != smaller.config.size and not quiet:
+        raise ValueError("this architecture cannot grow; start it from a bundle of the same size")
     generator.load_state_dict({**ours, **theirs, **quiet})

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sunaug.networks.conditions import CLASSES, encode_condition
 
-__all__ = ["NetworkConfig"]
+__all__ = ["NetworkConfig", "PowerOfTwo"]
+
+
+def _power_of_two(size: int) -> int:
+    if size & (size - 1):
+        raise ValueError(f"size {size} is not a power of two")
+    return size
+
+
+PowerOfTwo = Annotated[int, AfterValidator(_power_of_two)]
+"""A number of pixels that networks can have."""
 
 
 class NetworkConfig(BaseModel):
@@ -21,6 +31,9 @@ class NetworkConfig(BaseModel):
     ----------
     architecture : str
         Name of the architecture, of the class and no field.
+    batch_statistics : bool
+        Of the class: whether, while training, an image depends on all of its batch, and layers keep statistics of what
+        passes through them. What takes a batch apart, or a layer's pass twice, is then refused.
     size : int
         Width and height of the image, a power of two from 8 to 4096.
     image_channels : int
@@ -38,21 +51,15 @@ class NetworkConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: ClassVar[str]
+    batch_statistics: ClassVar[bool] = False
 
-    size: int = Field(64, ge=8, le=4096)
+    size: PowerOfTwo = Field(64, ge=8, le=4096)
     image_channels: int = Field(1, ge=1)
     conditions: tuple[str, ...] = ("nowcast_flux", "forecast_flux")
     class_conditions: tuple[str, ...] = ()
     base_width: int = Field(2048, ge=8)
     max_width: int = Field(128, ge=4)
     z_dim: int = Field(128, ge=1)
-
-    @field_validator("size")
-    @classmethod
-    def _power_of_two(cls, size: int) -> int:
-        if size & (size - 1):
-            raise ValueError(f"size {size} is not a power of two")
-        return size
 
     def width(self, resolution: int) -> int:
         """Channels of a layer at `resolution`."""

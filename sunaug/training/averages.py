@@ -76,6 +76,9 @@ class Averages:
         with torch.no_grad():
             for network, decay in zip(self.networks.values(), decays, strict=True):
                 torch._foreach_lerp_(list(network.parameters()), current, 1 - decay)
+                # Statistics and singular vectors are of the network as it is now: a mean of them would be of none.
+                for own, buffer in zip(network.buffers(), generator.buffers(), strict=True):
+                    own.copy_(buffer)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Weights of every copy."""

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from sunaug.networks import Discriminator, Generator, NetworkConfig, stylealae
+from sunaug.networks import Discriminator, Generator, NetworkConfig, biggan, stylealae
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.draws import Draws
 from sunaug.training.frames import TrainingFrames
@@ -205,9 +205,9 @@ def layer_table(network: nn.Module) -> list[Layer]:
 
     Parameters
     ----------
-    network : Generator, Discriminator or ProjectedDiscriminator
-        Of any architecture.
-        Those with a resolution are named by it, ``64x64``.
+    network : torch.nn.Module
+        A generator or discriminator of `sunaug.networks`, or a ProjectedDiscriminator. Layers with a resolution are
+        named by it, ``64x64``.
 
     Returns
     -------
@@ -240,6 +240,8 @@ def layer_table(network: nn.Module) -> list[Layer]:
             size = network.input_size // 2 ** (scale + 2)
             rows.append(Layer(f"head on {size}x{size}", _width(head), _parameters(head)))
         return rows
+    if isinstance(network, biggan.Generator | biggan.Discriminator):
+        return [Layer(*row) for row in network.layer_rows()]
     raise TypeError(f"{type(network).__name__} is none of sunaug's networks")
 
 

@@ -20,6 +20,7 @@ import xarray as xr
 import yaml
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -102,10 +103,19 @@ class TrainedGenerator:
 
 
 def network_config(recipe: Recipe, size: int, image_channels: int) -> NetworkConfig:
-    """The shape of the networks that a recipe asks for."""
+    """The shape of the networks that a recipe asks for.
+
+    Raises
+    ------
+    UsageError
+        If the architecture has none for it.
+    """
     kind = ARCHITECTURES[recipe.architecture].config
     shape = set(kind.model_fields) & set(Recipe.model_fields)
-    return kind(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
+    try:
+        return kind(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
+    except ValidationError as error:
+        raise UsageError(f"recipe: {error.errors()[0]['msg']}.") from None
 
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
@@ -113,7 +123,7 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
     free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
     now = recipe.model_dump(mode="json", exclude=free)
     # An earlier sunaug did not know some fields: their defaults are what it did.
-    before = Recipe().model_dump(mode="json") | saved["recipe"]
+    before = Recipe.model_validate({}).model_dump(mode="json") | saved["recipe"]
     changed = [name for name in now if now[name] != before[name]]
     if changed:
         raise UsageError(
@@ -206,9 +216,10 @@ def train(
     check_cube(cube, recipe)
     if strategy not in STRATEGIES:
         raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}.")
-    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile):
+    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile or recipe.orthogonal_weight):
         raise UsageError(
-            "fsdp cannot be combined with `checkpoint_from` or `compile`: leave them out, or use ddp with `accumulate`."
+            "fsdp cannot be combined with `checkpoint_from`, `compile` or `orthogonal_weight`: leave them out, or use "
+            "ddp with `accumulate`."
         )
     channels = [str(name) for name in cube["channel"].values]
     saved = load_checkpoint(out)
@@ -281,6 +292,7 @@ class _Run:
         (self.out / "recipe.yaml").write_text(recipe)
         scores = [f"{name}.{figure}" for name in self.trainer.critics for figure in ("loss_d", "score_gap")]
         log = ["images", "loss_g", *scores, "r1", "path_length", "augment_probability", "condition_weight"]
+        log += ["orthogonality"] if self.recipe.orthogonal_weight else []
         log += ["diversity", "images_per_second"]
         if self.encoder:
             log += ["reciprocity"]
@@ -324,11 +336,15 @@ class _Run:
                 self._note(row, trouble)
             if report and self.writes:
                 report(min(trainer.images, recipe.images))
-            if done or self._passed(recipe.sample_images):
+            draws, saves = (done or self._passed(every) for every in (recipe.sample_images, recipe.checkpoint_images))
+            judges = self.judge is not None and (done or self._passed(recipe.evaluate_images))
+            if draws or judges or saves:
+                trainer.settle()
+            if draws:
                 self._draw()
-            if self.judge and (done or self._passed(recipe.evaluate_images)):
+            if self.judge and judges:
                 self._evaluate(self.judge)
-            if done or self._passed(recipe.checkpoint_images):
+            if saves:
                 self._save()
             if done:
                 break
@@ -371,7 +387,10 @@ class _Run:
         """Of the generator as it is now: its average would show a collapse too late."""
         fluxes = self.trainer.frames.fluxes
         rows = np.linspace(0, len(fluxes) - 1, SAMPLES).astype(int)
-        return diversity(self._sample(self.trainer.generator, fluxes[rows], seed=1), self._spread_of_real_frames())
+        # In evaluation mode a look leaves no trace in the statistics that layers keep.
+        samples = self._sample(self.trainer.generator.eval(), fluxes[rows], seed=1)
+        self.trainer.generator.train()
+        return diversity(samples, self._spread_of_real_frames())
 
     def _spread_of_real_frames(self) -> float:
         """How much real frames differ, with as much detail as the generator can make at its stage."""

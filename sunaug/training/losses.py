@@ -1,4 +1,4 @@
-"""Adversarial losses, gradient penalties and path length.
+"""Adversarial losses, gradient penalties, path length and orthogonal regularisation.
 
 Each loss takes the discriminator's scores of real and fake images, paired sample by sample under the same condition,
 and gives a scalar to minimise. A discriminator with several heads gives several scores per image; a loss is the mean
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
+from torch import Tensor, nn
+
+from sunaug.networks.processes import mean_over_processes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,10 +34,7 @@ class AdversarialLoss:
 
 def _batch_mean(scores: Tensor) -> Tensor:
     """Mean over the samples of all processes, differentiable; shape (1, ...)."""
-    mean = scores.mean(dim=0, keepdim=True)
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        mean = all_reduce(mean) / dist.get_world_size()
-    return mean
+    return mean_over_processes(scores.mean(dim=0, keepdim=True))
 
 
 def _non_saturating_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -131,3 +128,35 @@ def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
     projected = (images * noise).sum() / math.sqrt(images.shape[-1] * images.shape[-2])
     (gradient,) = torch.autograd.grad(projected, w, create_graph=True)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def orthogonality(network: nn.Module, left_out: nn.Module | None = None) -> Tensor:
+    """How far the filters of a network are from being orthogonal (Brock et al. 2019, equation 3, without its beta).
+
+    For each layer the squared Frobenius norm of W^T W * (1 - I), where each column of W is a filter: products of
+    different filters count, their lengths do not. W is the weight as it is trained, before spectral norm divides it,
+    and with the factor of an equalised learning rate.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    left_out : torch.nn.Module, optional
+        Part of it that does not count: the embedding of conditions has fewer inputs than outputs, and no weights but
+        zero would be orthogonal.
+
+    Returns
+    -------
+    Tensor, a scalar
+        Summed over the layers.
+    """
+    skipped = set() if left_out is None else set(left_out.modules())
+    total = next(network.parameters()).new_zeros(())
+    for module in network.modules():
+        if module in skipped:
+            continue
+        gain = getattr(module, "weight_gain", getattr(module, "gain", 1.0))
+        for weight in module.parameters(recurse=False):
+            if weight.dim() > 1:
+                filters = weight.flatten(1) * gain
+                total = total + (filters @ filters.T).fill_diagonal_(0).square().sum()
+    return total

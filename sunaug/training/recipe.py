@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sunaug.errors import UsageError
 from sunaug.networks import ARCHITECTURES
+from sunaug.networks.config import PowerOfTwo
 from sunaug.training.averages import HALF_LIFE, power_name
 from sunaug.training.diffaugment import POLICIES
 from sunaug.training.losses import LOSSES
@@ -38,6 +39,8 @@ class Recipe(BaseModel):
         One of `sunaug.networks.ARCHITECTURES`.
     base_width, max_width, z_dim, w_dim, mapping_layers : int
         Shape of the networks, see the architecture's configuration, `sunaug.networks.StyleGAN2Config` and others.
+    blocks, embedding_dim, attention_resolution : str, int, int or None
+        Further shape of BigGAN, see `sunaug.networks.BigGANConfig`.
     conditions, class_conditions : tuple of {"nowcast_flux", "forecast_flux"}
         Labels of the cube that the networks are conditioned on, as log10 flux and as GOES class.
     start : str, optional
@@ -72,6 +75,9 @@ class Recipe(BaseModel):
         Steps from one penalty to the next; its weight is multiplied by that number.
     path_length_weight : float
         Weight of the path length regularisation of the generator; 0 for none.
+    orthogonal_weight : float
+        Weight beta of the orthogonal regularisation of the generator (1e-4 in the BigGAN paper), see
+        `sunaug.training.losses.orthogonality`; 0 for none.
     path_length_interval, path_length_decay : int, float
         Steps from one to the next, and how fast the mean length follows.
     reciprocity_weight : float
@@ -143,6 +149,9 @@ class Recipe(BaseModel):
     z_dim: int = Field(128, ge=1)
     w_dim: int = Field(128, ge=1)
     mapping_layers: int = Field(4, ge=1)
+    blocks: Literal["plain", "deep"] = "plain"
+    embedding_dim: int = Field(64, ge=1)
+    attention_resolution: PowerOfTwo | None = Field(32, ge=8, le=4096)
     conditions: tuple[Label, ...] = ("nowcast_flux", "forecast_flux")
     class_conditions: tuple[Label, ...] = ()
     start: str | None = None
@@ -165,6 +174,7 @@ class Recipe(BaseModel):
     path_length_weight: float = Field(0.0, ge=0)
     path_length_interval: int = Field(4, ge=1)
     path_length_decay: float = Field(0.01, gt=0, le=1)
+    orthogonal_weight: float = Field(0.0, ge=0)
     reciprocity_weight: float = Field(1.0, ge=0)
     growth_images: int = Field(0, ge=0)
     growth_from: int = Field(4, ge=4)
@@ -247,6 +257,24 @@ class Recipe(BaseModel):
         averaging = [name for name in (self.loss, self.projected_loss) if name == "relativistic_average"]
         if averaging and self.accumulate > 1:
             raise ValueError("accumulate: relativistic_average needs the mean over the whole batch; leave it at 1")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Recipe:
+        if not ARCHITECTURES[self.architecture].config.batch_statistics:
+            return self
+        if self.accumulate > 1:
+            raise ValueError(f"accumulate: {self.architecture} needs the statistics of the whole batch; leave it at 1")
+        if self.path_length_weight:
+            raise ValueError(
+                f"path_length_weight: an image of {self.architecture} depends on all of its batch while training, so "
+                "that it has no path of its own; leave it at 0"
+            )
+        if self.checkpoint_from is not None:
+            raise ValueError(
+                f"checkpoint_from: layers of {self.architecture} keep statistics of what passes through them, which a "
+                "second pass would change; leave it out"
+            )
         return self
 
     @property

@@ -29,7 +29,14 @@ from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, di
 from sunaug.training.draws import Draws, draw_step
 from sunaug.training.frames import TrainingFrames
 from sunaug.training.growth import Growth
-from sunaug.training.losses import LOSSES, AdversarialLoss, gradient_penalty, latent_reciprocity, path_lengths
+from sunaug.training.losses import (
+    LOSSES,
+    AdversarialLoss,
+    gradient_penalty,
+    latent_reciprocity,
+    orthogonality,
+    path_lengths,
+)
 from sunaug.training.recipe import Recipe
 from sunaug.training.sharding import gathered, load_gathered, shard
 
@@ -38,6 +45,7 @@ __all__ = ["Trainer"]
 STDDEV_GROUP = 4
 _PATH_STREAM = 1
 _RECIPROCITY_STREAM = 2
+_STANDING_SAMPLES = 512
 _FRAMES_ON_DEVICE = 8 * 2**30
 """Bytes of frames that are kept on the device."""
 
@@ -206,8 +214,8 @@ class Trainer:
         -------
         dict of str to Tensor
             Scalars, averaged over the batch of all processes: ``loss_g``, and for each discriminator ``loss_d``,
-            ``score_gap`` (mean score of real minus fake) with its name before a dot; ``r1`` and ``path_length`` at the
-            steps that have them; ``reciprocity`` where there is an encoder.
+            ``score_gap`` (mean score of real minus fake) with its name before a dot; ``r1``, ``path_length`` and
+            ``orthogonality`` at the steps that have them; ``reciprocity`` where there is an encoder.
         """
         recipe = self.recipe
         self._set_rates()
@@ -251,6 +259,13 @@ class Trainer:
         yield from (critic.network for critic in self.critics.values())
         for averages in (self.averages, self.encoder_averages):
             yield from averages.networks.values() if averages else ()
+
+    def settle(self) -> None:
+        """Make the averaged generator that the recipe names ready to be looked at, see `BaseGenerator.settle`."""
+        random = torch.Generator().manual_seed(self.recipe.seed)
+        rows = torch.multinomial(self.frames.weights, _STANDING_SAMPLES, replacement=True, generator=random)
+        condition = torch.from_numpy(self.config.encode(self.frames.fluxes[rows.numpy()]))
+        self.averages.networks[self.recipe.ema].settle(condition.to(self.fabric.device))
 
     def _set_rates(self) -> None:
         factor = rate_factor(self.progress, self.recipe.rate_decay) * 0.5**self.attempt
@@ -306,6 +321,10 @@ class Trainer:
             found.setdefault("loss_g", []).append(loss.detach())
             if recipe.path_length_weight and self.steps % recipe.path_length_interval == 0:
                 loss = loss + self._path_penalty(draws.part(part), found)
+            if recipe.orthogonal_weight:
+                penalty = orthogonality(self.generator, left_out=self.generator.mapping)
+                found.setdefault("orthogonality", []).append(penalty.detach())
+                loss = loss + recipe.orthogonal_weight * penalty
             (loss / len(parts)).backward()
         self._average_gradients(self.generator)
         self.optimizer.step()

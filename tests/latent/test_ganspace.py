@@ -46,6 +46,35 @@ def test_the_sums_give_the_covariance_of_all_latents_at_once():
     torch.testing.assert_close(terms @ fit.coefficients, terms @ solution, rtol=1e-6, atol=1e-6)
 
 
+def test_components_of_activations_are_carried_over_by_regression():
+    """Against the activations themselves: their PCA, and the regression of w on it (GANSpace, equation 4)."""
+    w, terms, _, _ = planted(5_000)
+    weight = torch.randn(40, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    moments = Moments(terms.shape[1], 6)
+    moments.add(w, terms)
+    fit = moments.components(3, weight)
+
+    residual = w - terms @ torch.linalg.lstsq(terms, w, driver="gelsd").solution
+    activations = residual @ weight.T
+    left, deviations, _ = torch.linalg.svd(activations, full_matrices=False)
+    coordinates = left[:, :3] * (len(w) - 1) ** 0.5
+    steps = torch.linalg.lstsq(coordinates, residual).solution
+    signs = (steps * fit.components).sum(dim=1).sign()
+    torch.testing.assert_close(fit.stddev[:, None] * fit.components, signs[:, None] * steps, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(fit.coordinates(w, terms), coordinates * signs, rtol=1e-6, atol=1e-6)
+    shares = deviations.square() / deviations.square().sum()
+    torch.testing.assert_close(fit.explained, shares[:3], rtol=1e-6, atol=0)
+
+
+def test_what_conditions_explain_whole_has_no_components():
+    w, terms, _, _ = planted()
+    moments = Moments(terms.shape[1], 8)
+    moments.add(torch.cat([w, terms[:, 1:3] @ torch.tensor([[1.0, 2.0], [0.5, -1.0]]).double()], dim=1), terms)
+    fit = moments.components(8)
+    assert len(fit.components) == 3
+    torch.testing.assert_close(fit.components[:, 6:], torch.zeros(3, 2, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
 def test_coordinates_have_unit_variance_and_follow_the_latents():
     w, terms, _, latents = planted()
     coordinates = fitted(w, terms).coordinates(w, terms)

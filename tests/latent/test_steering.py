@@ -81,7 +81,7 @@ def test_the_direction_is_turned_to_where_every_step_reads_stronger(tmp_path):
     bundle.critic = make_critic()
     bundle.generator = Spotted(bundle.generator)
     axes = torch.eye(8, dtype=torch.float64)[:2]
-    fit = Components(axes, torch.ones(2, dtype=torch.float64), torch.ones(2) / 2, 0.0, torch.zeros(1, 8))
+    fit = Components(axes, torch.ones(2, dtype=torch.float64), torch.ones(2) / 2, 0.0, torch.zeros(1, 8), axes)
     spreads = {"hot_emission": 0.2, "nowcast_flux": 0.5, "forecast_flux": 0.5}
     start = torch.tensor([0.9, 0.436], dtype=torch.float64)
     turned = _turn(bundle, fit, start, torch.zeros(2, dtype=torch.float64), spreads, seed=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sunaug.networks import Discriminator, Generator, StyleGAN2Config
-from sunaug.training.losses import LOSSES, gradient_penalty, path_lengths
+from sunaug.training.losses import LOSSES, gradient_penalty, orthogonality, path_lengths
 
 REAL, FAKE = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, 0.1, -1.0])
 
@@ -163,3 +163,27 @@ def test_path_lengths_have_the_right_derivative():
         with torch.no_grad():
             weight[1, 2, 0, 1] -= step
     assert (found[0] - found[1]) / 2e-6 == pytest.approx(slope[1, 2, 0, 1].item(), rel=1e-5)
+
+
+def test_orthogonality_is_equation_3_of_biggan():
+    """|| W^T W * (1 - I) ||^2 with a filter in each column, summed over layers; biases have no part in it."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(5, 2)).double()
+    expected = 0.0
+    for layer in network:
+        columns = layer.weight.detach().flatten(1).T
+        gram = columns.T @ columns
+        expected += sum(gram[i, j].item() ** 2 for i in range(len(gram)) for j in range(len(gram)) if i != j)
+    assert orthogonality(network).item() == pytest.approx(expected, rel=1e-9)
+    assert orthogonality(network, left_out=network[0]).item() < expected
+    torch.nn.init.orthogonal_(network[0].weight)
+    assert orthogonality(network, left_out=network[1]).item() == pytest.approx(0, abs=1e-20)
+
+
+def test_orthogonality_sees_weights_with_the_factor_of_their_learning_rate():
+    generator = tiny_generator()
+    conv = generator.convs[1].conv
+    filters = (conv.weight * conv.gain).flatten(1)
+    own = (filters @ filters.T).fill_diagonal_(0).square().sum()
+    style = conv.affine.weight * conv.affine.weight_gain
+    own = own + (style @ style.T).fill_diagonal_(0).square().sum()
+    torch.testing.assert_close(orthogonality(conv), own)

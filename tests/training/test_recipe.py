@@ -44,6 +44,10 @@ def test_a_recipe_says_what_the_networks_look_like():
         ("ema_power: [0]", r"ema_power: 0: Input should be greater than 0"),
         ("{ema_power: [0.5]}", r"ema_power: 0: Input should be less than"),
         ("loss: relativistic_average\naccumulate: 2", r"needs the mean over the whole batch"),
+        ("{architecture: biggan, accumulate: 2}", r"accumulate: biggan needs the statistics of the whole batch"),
+        ("{architecture: biggan, path_length_weight: 1}", r"path_length_weight: an image of biggan depends on all of"),
+        ("{architecture: biggan, checkpoint_from: 8}", r"checkpoint_from: layers of biggan keep statistics"),
+        ("attention_resolution: 12", r"attention_resolution: Value error, size 12 is not a power of two"),
         ("images: [", r"not a recipe in YAML"),
         ("just text", r"not a recipe in YAML"),
     ],
@@ -53,6 +57,13 @@ def test_a_bad_recipe_is_one_sentence(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(UsageError, match=message) as caught:
         load_recipe(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shape_that_an_architecture_has_not_is_one_sentence():
+    recipe = Recipe(architecture="biggan", z_dim=2)
+    with pytest.raises(UsageError, match=r"z_dim: 2 numbers cannot be shared out to 4 plain blocks") as caught:
+        network_config(recipe, 32, 3)
     assert "\n" not in str(caught.value)
 
 
