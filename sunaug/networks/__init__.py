@@ -12,6 +12,7 @@ from typing import Any
 
 from sunaug.networks.base import BaseGenerator, start_from
 from sunaug.networks.config import NetworkConfig
+from sunaug.networks.patches import PatchGenerator, synthesize_tiles
 from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "Discriminator",
     "Generator",
     "NetworkConfig",
+    "PatchGenerator",
     "StyleGAN2Config",
     "make_discriminator",
     "make_generator",
     "start_from",
+    "synthesize_tiles",
 ]
 
 
