@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sunaug.networks.base import BaseGenerator
+from sunaug.networks.config import NetworkConfig
 from sunaug.networks.windows import Window, crop, tiles
 
 __all__ = [
@@ -49,7 +50,16 @@ class PatchGenerator(BaseGenerator):
     """A generator whose layers see their neighbourhood alone, so that it can make patches.
 
     Sizes and windows are in pixels of the image.
+
+    Attributes
+    ----------
+    tile : int or None
+        `synthesize_whole` makes images of more than twice as many pixels in tiles of this width; None for never.
     """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        self.tile: int | None = TILE
 
     @property
     def pixel(self) -> int:
@@ -147,15 +157,15 @@ def synthesize_whole(generator: BaseGenerator, w: Tensor, noise: Tensor | None =
         On the CPU where it was made by tiles.
     """
     config = generator.config
-    if not in_tiles(generator):
+    if not isinstance(generator, PatchGenerator) or generator.tile is None or not in_tiles(generator):
         return generator.synthesize(w, noise)
-    assert isinstance(generator, PatchGenerator)
     image = torch.empty(len(w), config.image_channels, config.size, config.size)
-    for window, made in synthesize_tiles(generator, w, noise):
+    for window, made in synthesize_tiles(generator, w, noise, tile=generator.tile):
         image[..., window.top : window.bottom, window.left : window.right] = made
     return image
 
 
 def in_tiles(generator: BaseGenerator) -> bool:
-    """Whether `synthesize_whole` makes images by tiles: those of more than 1024 pixels."""
-    return isinstance(generator, PatchGenerator) and generator.config.size > 2 * TILE
+    """Whether `synthesize_whole` makes this generator's images by tiles."""
+    tile = generator.tile if isinstance(generator, PatchGenerator) else None
+    return tile is not None and generator.config.size > 2 * tile

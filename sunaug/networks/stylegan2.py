@@ -39,7 +39,8 @@ from sunaug.networks.patches import Coarse, NoiseWindow, PatchGenerator
 from sunaug.networks.windows import BlockWindows, Window, block_windows, crop
 
 _CONST_SIZE = 4
-_SMALLEST_TOP = 8
+SMALLEST_TOP = 8
+"""Smallest resolution that the networks may end at."""
 
 
 class StyleGAN2Config(NetworkConfig):
@@ -65,9 +66,9 @@ class StyleGAN2Config(NetworkConfig):
 
     @model_validator(mode="after")
     def _layers_are_left(self) -> Self:
-        if self.unshuffle & (self.unshuffle - 1) or self.size // self.unshuffle < _SMALLEST_TOP:
+        if self.unshuffle & (self.unshuffle - 1) or self.size // self.unshuffle < SMALLEST_TOP:
             raise ValueError(
-                f"unshuffle {self.unshuffle}: a power of two that leaves layers of {_SMALLEST_TOP} pixels or more of "
+                f"unshuffle {self.unshuffle}: a power of two that leaves layers of {SMALLEST_TOP} pixels or more of "
                 f"images of {self.size}"
             )
         return self
@@ -172,7 +173,8 @@ class Generator(PatchGenerator):
     def _run_block(
         self, block: int, before: Coarse, w: Tensor, planes: Sequence[Tensor | None], windows: BlockWindows | None
     ) -> Coarse:
-        arguments = (block, *before, w, *planes, windows)
+        first, second = planes
+        arguments = (block, before.features, before.image, w, first, second, windows)
         resolution = self.config.resolutions[block + 1]
         if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:
             return Coarse(*checkpoint(self._block, *arguments, use_reentrant=False))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,8 @@ from sunaug.cube.splits import join_ranges
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel
 from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig
+from sunaug.networks.patches import in_tiles, synthesize_whole
+from sunaug.networks.stylegan2 import SMALLEST_TOP
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.checkpoint import load_checkpoint, save_checkpoint
 from sunaug.training.frames import TrainingFrames, load_frames
@@ -107,7 +109,8 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
     """Refuse to resume a checkpoint under another recipe; its length may change, and how often the run is looked at."""
     free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
     now = recipe.model_dump(mode="json", exclude=free)
-    changed = [name for name in now if now[name] != saved["recipe"].get(name)]
+    before = {"unshuffle": 1} | saved["recipe"]  # of a sunaug that did not have it yet
+    changed = [name for name in now if now[name] != before.get(name)]
     if changed:
         raise UsageError(
             f"the run was started with another recipe ({', '.join(changed)} differ); resume with the same one, or "
@@ -120,17 +123,33 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
         )
 
 
+def _check_parts(size: int, recipe: Recipe) -> None:
+    """Refuse patches and shuffled pixels that do not fit frames of `size` pixels."""
+    smallest = SMALLEST_TOP * recipe.unshuffle
+    if recipe.unshuffle & (recipe.unshuffle - 1) or size < smallest:
+        raise UsageError(
+            f"unshuffle: {recipe.unshuffle} is no power of two that leaves {SMALLEST_TOP} of a frame's {size} pixels."
+        )
+    if recipe.patch is not None and (recipe.patch & (recipe.patch - 1) or not smallest <= recipe.patch < size):
+        raise UsageError(
+            f"patch: {recipe.patch} is no power of two from {smallest} to {size // 2}, as frames of {size} pixels ask "
+            "for; change it, or leave it out."
+        )
+
+
 def check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
     """Refuse a cube that a recipe cannot be trained on.
 
     Raises
     ------
     UsageError
-        If its frames are not of a power-of-two size, or a magnetogram would be mirrored.
+        If its frames are not of a power-of-two size, or too small for the recipe's patches, or a magnetogram would be
+        mirrored.
     """
     size = cube.sizes["y"]
     if size & (size - 1) or size < 8:
         raise UsageError(f"frames of {size} pixels cannot be trained on: ingest them with a power-of-two --size.")
+    _check_parts(size, recipe)
     if recipe.mirror and any(channel(str(name)).signed for name in cube["channel"].values):
         raise UsageError("magnetograms must not be mirrored: set `mirror: false` in the recipe.")
     if any(channel(str(name)).signed for name in cube["channel"].values) and "flip" in recipe.augment:
@@ -203,6 +222,8 @@ def train(
         raise UsageError(
             "fsdp cannot be combined with `checkpoint_from` or `compile`: leave them out, or use ddp with `accumulate`."
         )
+    if strategy == "fsdp" and recipe.patch is not None:
+        raise UsageError("fsdp cannot be combined with `patch`: use ddp, which splits the batch.")
     channels = [str(name) for name in cube["channel"].values]
     saved = load_checkpoint(out)
     if saved and not resume:
@@ -250,7 +271,7 @@ class _Run:
         self.best: dict[str, Any] = {}
         frames = trainer.frames.images
         chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
-        self._real_spread = spread(frames[chosen])
+        self._real_spread = spread(frames[number] for number in chosen.tolist())
         self.journal: Journal | None = None
 
     @property
@@ -336,19 +357,17 @@ class _Run:
             "images_per_second": speed,
         }
 
-    def _sample(self, generator: BaseGenerator, fluxes: NDArray[np.float64], seed: int) -> Tensor:
-        """Scaled samples under conditions (n, n_labels), the same latents at every call."""
+    @torch.inference_mode()
+    def _sample(self, generator: BaseGenerator, fluxes: NDArray[np.float64], seed: int) -> Iterator[Tensor]:
+        """Scaled samples (channel, y, x) under conditions (n, n_labels), the same latents at every call."""
         random = torch.Generator().manual_seed(seed)
         device = self.trainer.fabric.device
         condition = torch.from_numpy(generator.config.encode(fluxes))
-        made = []
-        with torch.inference_mode():
-            for part in condition.split(_BATCH):
-                z = torch.randn(len(part), generator.config.z_dim, generator=random)
-                noise = torch.randn(len(part), generator.noise_size, generator=random)
-                shown = noise.to(device) if self.recipe.noise else None
-                made.append(generator(z.to(device), part.to(device), shown).float().cpu())
-        return torch.cat(made)
+        for part in condition.split(1 if in_tiles(generator) else _BATCH):
+            z = torch.randn(len(part), generator.config.z_dim, generator=random)
+            noise = torch.randn(len(part), generator.noise_size, generator=random)
+            w = generator.mapping(z.to(device), part.to(device))
+            yield from synthesize_whole(generator, w, noise.to(device) if self.recipe.noise else None).float().cpu()
 
     def _diversity(self) -> float:
         """Of the generator as it is now: its average would show a collapse too late."""
@@ -399,7 +418,7 @@ class _Run:
         """Measure samples of the average; the best weights so far are kept beside the checkpoints."""
         if not self.writes:
             return
-        scaled = self._sample(self.average, judge.fluxes, seed=2)
+        scaled = torch.stack(list(self._sample(self.average, judge.fluxes, seed=2)))
         low = np.asarray(self.scaling.low, np.float32)[:, None, None]
         figures = judge.judge(np.maximum(self.scaling.unscale(scaled.numpy()), low))
         assert self.journal is not None

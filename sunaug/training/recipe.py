@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sunaug.errors import UsageError
-from sunaug.networks import ARCHITECTURES
+from sunaug.networks import ARCHITECTURES, PatchGenerator
 from sunaug.training.averages import HALF_LIFE, power_name
 from sunaug.training.diffaugment import POLICIES
 from sunaug.training.losses import LOSSES
@@ -38,6 +38,11 @@ class Recipe(BaseModel):
         One of `sunaug.networks.ARCHITECTURES`.
     base_width, max_width, z_dim, w_dim, mapping_layers : int
         Shape of the networks, see the architecture's configuration, `sunaug.networks.StyleGAN2Config` and others.
+    unshuffle : int
+        The networks end at the image's size over this power of two, see `sunaug.networks.StyleGAN2Config`.
+    patch : int, optional
+        Pixels of the patches that large images are trained on, a power of two, with the whole image at as many pixels
+        beside them, see `sunaug.training.patches`; whole images if left out.
     conditions, class_conditions : tuple of {"nowcast_flux", "forecast_flux"}
         Labels of the cube that the networks are conditioned on, as log10 flux and as GOES class.
     start : str, optional
@@ -133,6 +138,8 @@ class Recipe(BaseModel):
     z_dim: int = Field(128, ge=1)
     w_dim: int = Field(128, ge=1)
     mapping_layers: int = Field(4, ge=1)
+    unshuffle: int = Field(1, ge=1)
+    patch: int | None = Field(None, ge=8)
     conditions: tuple[Label, ...] = ("nowcast_flux", "forecast_flux")
     class_conditions: tuple[Label, ...] = ()
     start: str | None = None
@@ -215,6 +222,26 @@ class Recipe(BaseModel):
         averaging = [name for name in (self.loss, self.projected_loss) if name == "relativistic_average"]
         if averaging and self.accumulate > 1:
             raise ValueError("accumulate: relativistic_average needs the mean over the whole batch; leave it at 1")
+        return self
+
+    @model_validator(mode="after")
+    def _large_images(self) -> Recipe:
+        kind = ARCHITECTURES[self.architecture]
+        if self.unshuffle != 1 and "unshuffle" not in kind.config.model_fields:
+            raise ValueError(
+                f"unshuffle: {self.architecture} has none; leave it out, or take `architecture: stylegan2`"
+            )
+        if self.patch is None:
+            return self
+        if not (isinstance(kind.generator, type) and issubclass(kind.generator, PatchGenerator)):
+            raise ValueError(
+                f"patch: layers of {self.architecture} see the whole image; leave it out, or take "
+                "`architecture: stylegan2`"
+            )
+        if self.discriminator != "pixel":
+            raise ValueError(f"patch: only `discriminator: pixel` sees patches, not {self.discriminator}")
+        if self.compile:
+            raise ValueError("patch: each place would be compiled anew; set `compile: false`")
         return self
 
     @property

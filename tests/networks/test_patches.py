@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sunaug.networks import Discriminator, Generator, StyleGAN2Config, start_from
 from sunaug.networks import patches as patches_module
-from sunaug.networks.patches import synthesize_tiles, synthesize_whole
+from sunaug.networks.patches import TILE, synthesize_tiles, synthesize_whole
 from sunaug.networks.windows import Window, block_windows, crop
 from sunaug.training.estimate import StepCounter
 
@@ -139,15 +139,24 @@ def test_tiles_cover_the_whole_image(options, tile):
     assert (covered == 2).all()
 
 
-def test_only_large_images_are_made_by_tiles(monkeypatch):
+@pytest.mark.parametrize(("tile", "expected"), [(None, 0), (16, 0), (8, 1)])
+def test_only_large_images_are_made_by_tiles(monkeypatch, tile, expected):
+    """Those of more than two tiles' width."""
     generator = make(32)
+    generator.tile = tile
     w, noise = latents(generator)
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return synthesize_tiles(*arguments, **options)
+
+    monkeypatch.setattr(patches_module, "synthesize_tiles", counted)
     with torch.inference_mode():
-        whole = generator.synthesize(w, noise)
-        assert torch.equal(synthesize_whole(generator, w, noise), whole)
-        monkeypatch.setattr(patches_module, "TILE", 8)
-        assert patches_module.in_tiles(generator)
-        torch.testing.assert_close(synthesize_whole(generator, w, noise), whole, rtol=1e-4, atol=1e-5)
+        made, whole = synthesize_whole(generator, w, noise), generator.synthesize(w, noise)
+    torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-5)
+    assert len(calls) == expected
+    assert Generator(generator.config.model_copy(update={"size": 16})).tile == TILE == 512
 
 
 def test_the_memory_of_tiles_is_that_of_a_tile():
