@@ -11,15 +11,24 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["peak_of_command", "resident_peak"]
+__all__ = ["peak_of_command", "resident", "resident_peak"]
 
 _LOOK_SECONDS = 0.2
 
 
 def resident_peak(process: int | None = None) -> float:
     """Peak memory of a process in MiB, of this one if left out; 0 of one that has ended."""
+    return _status("VmHWM", process)
+
+
+def resident() -> float:
+    """Memory of this process as it is now, MiB."""
+    return _status("VmRSS", None)
+
+
+def _status(name: str, process: int | None) -> float:
     status = Path(f"/proc/{process or 'self'}/status").read_text()
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0) / 1024
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith(name)), 0) / 1024
 
 
 def peak_of_command(command: Sequence[object], environment: Mapping[str, str] | None = None) -> tuple[float, float]:

@@ -330,11 +330,14 @@ def _stored(network: nn.Module) -> dict[str, Tensor]:
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
-    """Add what was measured to a bundle's ``bundle.json``; figures of the same name are replaced."""
-    info = load_bundle(path).info
-    info.metrics.update(metrics)
+    """Add what was measured to a bundle's ``bundle.json``; figures of the same name are replaced.
+
+    The rest of the file stays as it is written: fields that it was made without would change the bundle's hash.
+    """
+    content = json.loads((path / "bundle.json").read_text())
+    content["metrics"] = load_bundle(path).info.metrics | dict(metrics)
     partial = path / "bundle.partial"
-    partial.write_text(info.model_dump_json(indent=2) + "\n")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
     partial.replace(path / "bundle.json")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,14 @@ from sunaug.errors import SunaugError, UsageError
 from sunaug.generation.conditions import Conditions, support
 from sunaug.generation.request import Request
 from sunaug.latent import FLARE
+from sunaug.networks.patches import in_tiles, synthesize_whole
 
 __all__ = ["Sampler", "regenerate"]
 
 GROUP = 8
 """Samples in one forward pass, always: a matrix product may round differently with the number of its rows, so that a
-fixed group is what makes the bits of a sample independent of how many are made."""
+fixed group is what makes the bits of a sample independent of how many are made. Images that are made by tiles come one
+by one."""
 
 HOPELESS_RATE, HOPELESS_AFTER = 0.01, 512
 """With a smaller share of accepted samples after so many drawn, the bundle is said to be unable."""
@@ -74,6 +76,7 @@ class Sampler:
     def __init__(self, bundle: Bundle, request: Request, device: str | torch.device = "cpu") -> None:
         self.bundle, self.request, self.device = bundle, request, torch.device(device)
         self.generator = bundle.generator.to(self.device)
+        self._group = 1 if in_tiles(self.generator) else GROUP
         self.support = support(bundle, request) if request.rare else None
         self.conditions = Conditions(bundle, request)
         self.steering = _steering(bundle, request)
@@ -107,20 +110,24 @@ class Sampler:
             w = self.generator.truncate(w, condition, self.request.truncation)
         if self._shift is not None:
             w = w[:, None] + self._shift
-        return self.generator.synthesize(w, noise)
+        return synthesize_whole(self.generator, w, noise).to(self.device)
 
     def _drawn(self, pairs: list[tuple[int, int]]) -> tuple[NDArray[np.float64], Tensor]:
-        """Fluxes and normal numbers of up to `GROUP` (sample, attempt) pairs."""
+        """Fluxes and normal numbers of a group, full or not, of (sample, attempt) pairs."""
         numbers = [self._numbers(*pair) for pair in pairs]
         # A group that is not full is filled up with copies of its last sample, which are thrown away.
-        filled = numbers + [numbers[-1]] * (GROUP - len(numbers))
+        filled = numbers + [numbers[-1]] * (self._group - len(numbers))
         return np.stack([flux for flux, _ in filled]), torch.from_numpy(np.stack([normal for _, normal in filled]))
 
     def _attempts(self, pairs: list[tuple[int, int]]) -> Iterator[_Drawn]:
-        """Make (sample, attempt) pairs, `GROUP` in a pass; numbers are drawn while the network works."""
-        groups = [pairs[first : first + GROUP] for first in range(0, len(pairs), GROUP)]
+        """Make (sample, attempt) pairs, a group in a pass; numbers are drawn while the network works."""
+        groups = [pairs[first : first + self._group] for first in range(0, len(pairs), self._group)]
         with ThreadPoolExecutor(1) as drawer:
-            for group, numbers in zip(groups, drawer.map(self._drawn, groups), strict=True):
+            drawn = drawer.submit(self._drawn, groups[0])
+            for group, following in zip_longest(groups, groups[1:]):
+                numbers = drawn.result()
+                if following:
+                    drawn = drawer.submit(self._drawn, following)
                 yield self._made(len(group), *numbers)
 
     def _made(self, count: int, fluxes: NDArray[np.float64], normal: Tensor) -> _Drawn:
@@ -183,7 +190,7 @@ class Sampler:
         pending = np.arange(count)
         while len(pending):
             # When few are left, several attempts at each share a pass; the first that is accepted counts.
-            each = max(1, GROUP // len(pending))
+            each = max(1, self._group // len(pending))
             pairs = [(slot, int(tried[slot]) + number) for slot in pending.tolist() for number in range(each)]
             tried[pending] += each
             settled: set[int] = set()

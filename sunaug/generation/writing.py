@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
-from sunaug.cube.store import is_unfinished
+from sunaug.cube.store import frames_per_shard, is_unfinished
 from sunaug.errors import SunaugError, UsageError
 from sunaug.generation.request import Request
 from sunaug.generation.sampler import Sampler
@@ -175,7 +175,7 @@ def generate_fits(
     bundle : Bundle
     request : Request
     batch_size : int
-        Samples made at a time; the result does not depend on it.
+        Samples made at a time, at most; the result does not depend on it.
     device : str or torch.device
     gate : str
         The gate's verdict, for the headers.
@@ -198,8 +198,10 @@ def generate_fits(
         )
     place.mkdir(parents=True, exist_ok=True)
     (place / _REQUEST_FILE).write_text(asked)
-    for start in range(0, request.n, batch_size):
-        stop = min(start + batch_size, request.n)
+    # As many large frames are held at a time as a cube's shard has.
+    at_once = frames_per_shard(batch_size, bundle.info.network.image_channels, bundle.info.network.size)
+    for start in range(0, request.n, at_once):
+        stop = min(start + at_once, request.n)
         names = [file_name(number, channel) for number in range(start, stop) for channel in bundle.info.channels]
         if not all((place / name).exists() for name in names):
             made = sampler.sample(start, stop)

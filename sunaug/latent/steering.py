@@ -65,7 +65,8 @@ def _correlation(first: Tensor, second: Tensor) -> Tensor:
 
 def _in_fine_layers(generator: BaseGenerator, vector: Tensor) -> Tensor:
     """A vector (w_dim,) in each layer that the flare direction moves, zero in the others; (n_styles, w_dim)."""
-    moves = torch.tensor([width >= FINE_FROM * generator.config.size for width in generator.style_resolutions])
+    finest = generator.style_resolutions[-1]
+    moves = torch.tensor([width >= FINE_FROM * finest for width in generator.style_resolutions])
     return moves[:, None] * vector
 
 

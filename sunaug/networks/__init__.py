@@ -17,6 +17,7 @@ from sunaug.networks.base import BaseGenerator, start_from
 from sunaug.networks.biggan import BigGANConfig
 from sunaug.networks.config import NetworkConfig
 from sunaug.networks.growing import Growing
+from sunaug.networks.patches import PatchGenerator, synthesize_tiles
 from sunaug.networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 
 __all__ = [
@@ -26,11 +27,13 @@ __all__ = [
     "Discriminator",
     "Generator",
     "NetworkConfig",
+    "PatchGenerator",
     "StyleGAN2Config",
     "make_discriminator",
     "make_encoder",
     "make_generator",
     "start_from",
+    "synthesize_tiles",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -145,13 +146,18 @@ class BaseGenerator(nn.Module, ABC):
         z_mix: Tensor | None = None,
         crossover: Tensor | None = None,
     ) -> Tensor:
-        """Images from latents, with style mixing where asked for.
+        """Images from latents, with style mixing where asked for: `mixed`, then `synthesize`."""
+        return self.synthesize(self.mixed(z, condition, z_mix, crossover), noise)
+
+    def mixed(
+        self, z: Tensor, condition: Tensor | None, z_mix: Tensor | None = None, crossover: Tensor | None = None
+    ) -> Tensor:
+        """Intermediate latents, one for all layers or, with style mixing, one for each.
 
         Parameters
         ----------
         z : Tensor, shape (batch, z_dim)
         condition : Tensor, shape (batch, condition_width), or None
-        noise : Tensor, shape (batch, noise_size), optional
         z_mix : Tensor, shape (batch, z_dim), optional
             Second latents, whose w the layers from `crossover` on take (Karras et al. 2019, section 3.1).
         crossover : Tensor of int, shape (batch,), optional
@@ -159,11 +165,14 @@ class BaseGenerator(nn.Module, ABC):
         """
         w = self.mapping(z, condition)
         if z_mix is None or crossover is None:
-            return self.synthesize(w, noise)
+            return w
         second = self.mapping(z_mix, condition)
         layer = torch.arange(self.n_styles, device=z.device)
-        mixed = torch.where((layer < crossover[:, None])[:, :, None], w[:, None], second[:, None])
-        return self.synthesize(mixed, noise)
+        return torch.where((layer < crossover[:, None])[:, :, None], w[:, None], second[:, None])
+
+    def taken_from(self, smaller: BaseGenerator) -> Mapping[str, Tensor]:
+        """The weights of a smaller generator as `start_from` takes them over."""
+        return smaller.state_dict()
 
 
 def start_from(generator: BaseGenerator, smaller: BaseGenerator) -> None:
@@ -177,7 +186,7 @@ def start_from(generator: BaseGenerator, smaller: BaseGenerator) -> None:
     ValueError
         If the shared layers have other shapes, or new ones would not be silent at first.
     """
-    ours, theirs = generator.state_dict(), smaller.state_dict()
+    ours, theirs = generator.state_dict(), generator.taken_from(smaller)
     odd = [name for name, value in theirs.items() if name not in ours or ours[name].shape != value.shape]
     if odd:
         raise ValueError(f"{len(odd)} of its layers have other shapes or places here, {odd[0]} among them")

@@ -9,9 +9,13 @@ projection (Miyato & Koyama 2018, equation 3).
 from __future__ import annotations
 
 import itertools
-from typing import ClassVar
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -32,17 +36,50 @@ from sunaug.networks.layers import (
     upsample,
 )
 from sunaug.networks.mapping import Mapping, StyleConfig
+from sunaug.networks.patches import Coarse, NoiseWindow, PatchGenerator
+from sunaug.networks.windows import BlockWindows, Window, block_windows, crop
 
 _CONST_SIZE = 4
+SMALLEST_TOP = 8
+"""Smallest resolution that the networks may end at."""
 
 
 class StyleGAN2Config(StyleConfig):
-    """Shape of the networks."""
+    """Shape of the networks.
+
+    Attributes
+    ----------
+    unshuffle : int
+        The layers end at size / unshuffle, where each pixel holds unshuffle^2 pixels of each channel of the image
+        (pixel shuffle; Shi et al. 2016, equation 4), and the discriminator begins there: the highest resolutions, which
+        take the most memory and time, are left out. 1 leaves none out.
+    """
 
     architecture: ClassVar[str] = "stylegan2"
 
+    unshuffle: int = Field(1, ge=1)
 
-class Generator(BaseGenerator):
+    @model_validator(mode="after")
+    def _layers_are_left(self) -> Self:
+        if self.unshuffle & (self.unshuffle - 1) or self.size // self.unshuffle < SMALLEST_TOP:
+            raise ValueError(
+                f"unshuffle {self.unshuffle}: a power of two that leaves layers of {SMALLEST_TOP} pixels or more of "
+                f"images of {self.size}"
+            )
+        return self
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Resolutions of the layers, from 4 up to the image's size over `unshuffle`."""
+        return [resolution for resolution in super().resolutions if resolution * self.unshuffle <= self.size]
+
+    @property
+    def last_channels(self) -> int:
+        """Channels of what the last layer makes and the discriminator's first one takes."""
+        return self.image_channels * self.unshuffle**2
+
+
+class Generator(PatchGenerator):
     """Mapping network and skip synthesis network."""
 
     config: StyleGAN2Config
@@ -54,40 +91,109 @@ class Generator(BaseGenerator):
         resolutions = config.resolutions
         self.const = nn.Parameter(torch.randn(1, config.width(_CONST_SIZE), _CONST_SIZE, _CONST_SIZE))
         self.convs = nn.ModuleList([StyledConv(config.width(4), config.width(4), config.w_dim)])
-        self.to_image = nn.ModuleList([ToImage(config.width(4), config.image_channels, config.w_dim)])
+        self.to_image = nn.ModuleList([ToImage(config.width(4), config.last_channels, config.w_dim)])
         for below, resolution in itertools.pairwise(resolutions):
             width = config.width(resolution)
             self.convs.append(StyledConv(config.width(below), width, config.w_dim, up=True))
             self.convs.append(StyledConv(width, width, config.w_dim))
-            self.to_image.append(ToImage(width, config.image_channels, config.w_dim))
+            self.to_image.append(ToImage(width, config.last_channels, config.w_dim))
         # A style for each convolution, and one for the layer that makes the last image.
-        self.style_resolutions = [*(r for r in resolutions for _ in range(1 if r == _CONST_SIZE else 2)), config.size]
+        layers = [resolution for resolution in resolutions for _ in range(1 if resolution == _CONST_SIZE else 2)]
+        self.style_resolutions = [*layers, resolutions[-1]]
         self.noise_shapes = [(r, r) for r in self.style_resolutions[:-1]]
         kernels_last(self)
 
+    def taken_from(self, smaller: BaseGenerator) -> MappingOf[str, Tensor]:
+        """As `BaseGenerator.taken_from`; with `unshuffle`, each pixel of the smaller one's image becomes a square."""
+        theirs = smaller.state_dict()
+        if not isinstance(smaller, Generator) or smaller.config.unshuffle != 1:
+            return theirs
+        squares = self.config.unshuffle**2
+        made = (name for name in theirs if name.startswith("to_image.") and ".affine." not in name)
+        return theirs | {name: theirs[name].repeat_interleave(squares, dim=0) for name in made}
+
     def _block(
-        self, block: int, x: Tensor, image: Tensor, w: Tensor, first: Tensor | None, second: Tensor | None
+        self,
+        block: int,
+        x: Tensor,
+        image: Tensor,
+        w: Tensor,
+        first: Tensor | None,
+        second: Tensor | None,
+        windows: BlockWindows | None,
     ) -> tuple[Tensor, Tensor]:
-        """Double the resolution: two styled convolutions, and what they add to the image."""
+        """Double the resolution: two styled convolutions, and what they add to the image; all of it or a part."""
         layer = 2 * block + 1
-        x = self.convs[layer](x, w[:, layer], first)
+        x, image = self.convs[layer](x, w[:, layer], first), upsample(image)
+        if windows:
+            x = crop(x, windows.doubled, windows.middle)
         x = self.convs[layer + 1](x, w[:, layer + 1], second)
-        return x, upsample(image) + self.to_image[block + 1](x, w[:, layer + 2])
+        if windows:
+            x = crop(x, windows.middle, windows.made)
+            image = crop(image, windows.doubled, windows.made)
+        return x, image + self.to_image[block + 1](x, w[:, layer + 2])
+
+    def _run_block(
+        self, block: int, before: Coarse, w: Tensor, planes: Sequence[Tensor | None], windows: BlockWindows | None
+    ) -> Coarse:
+        first, second = planes
+        arguments = (block, before.features, before.image, w, first, second, windows)
+        resolution = self.config.resolutions[block + 1]
+        if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:
+            return Coarse(*checkpoint(self._block, *arguments, use_reentrant=False))
+        return Coarse(*self._block(*arguments))
+
+    def coarse(self, w: Tensor, noise: Tensor | None, size: int) -> Coarse:
+        """As `PatchGenerator.coarse`."""
+        w = self.styles(w)
+        top = size // self.config.unshuffle
+        shapes = [shape for shape in self.noise_shapes if shape[0] <= top]
+        planes: list[Tensor | None] = [None] * len(shapes)
+        if noise is not None:
+            parts = noise.split([height * width for height, width in shapes], dim=1)
+            planes = [part.reshape(-1, 1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        x = self.const.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.convs[0](x, w[:, 0], planes[0])
+        found = Coarse(x, self.to_image[0](x, w[:, 1]))
+        for block in range(len(shapes) // 2):
+            found = self._run_block(block, found, w, planes[2 * block + 1 : 2 * block + 3], None)
+        return found
+
+    def image(self, coarse: Coarse) -> Tensor:
+        """As `PatchGenerator.image`."""
+        return coarse.image if self.config.unshuffle == 1 else F.pixel_shuffle(coarse.image, self.config.unshuffle)
 
     def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """As `BaseGenerator.synthesize`."""
+        return self.image(self.coarse(w, noise, self.config.size))
+
+    def _block_windows(self, window: Window, size: int) -> list[BlockWindows]:
+        factor = self.config.unshuffle
+        return block_windows(window.divided(factor), self.config.resolutions[-1], size // factor)
+
+    def noise_windows(self, window: Window, size: int) -> list[NoiseWindow]:
+        """As `PatchGenerator.noise_windows`."""
+        found: list[NoiseWindow] = []
+        windows = self._block_windows(window, size)
+        first = len(self.noise_shapes) - 2 * len(windows)
+        for number, one in enumerate(windows):
+            layer = first + 2 * number
+            found += [NoiseWindow(layer, one.doubled), NoiseWindow(layer + 1, one.middle)]
+        return found
+
+    def refine(self, coarse: Coarse, w: Tensor, window: Window, noise: Sequence[Tensor] | None) -> Tensor:
+        """As `PatchGenerator.refine`."""
         w = self.styles(w)
-        planes = self.noise_planes(noise)
-        x = self.const.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        x = self.convs[0](x, w[:, 0], planes[0])
-        image = self.to_image[0](x, w[:, 1])
-        for block, resolution in enumerate(self.config.resolutions[1:]):
-            arguments = (block, x, image, w, planes[2 * block + 1], planes[2 * block + 2])
-            if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:
-                x, image = checkpoint(self._block, *arguments, use_reentrant=False)
-            else:
-                x, image = self._block(*arguments)
-        return image
+        resolution = coarse.features.shape[-1]
+        windows = self._block_windows(window, resolution * self.config.unshuffle)
+        first = windows[0].below if windows else window.divided(self.config.unshuffle)
+        everything = Window.square(0, 0, resolution)
+        found = Coarse(*(crop(one, everything, first) for one in coarse))
+        planes = [None] * 2 * len(windows) if noise is None else [plane[:, None] for plane in noise]
+        blocks = range(len(self.config.resolutions) - 1 - len(windows), len(self.config.resolutions) - 1)
+        for number, (block, one) in enumerate(zip(blocks, windows, strict=True)):
+            found = self._run_block(block, found, w, planes[2 * number : 2 * number + 2], one)
+        return self.image(found)
 
 
 class Discriminator(nn.Module):
@@ -102,7 +208,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.config = config
         resolutions = config.resolutions[::-1]
-        self.from_image = EqualConv2d(config.image_channels, config.width(config.size), 1)
+        self.from_image = EqualConv2d(config.last_channels, config.width(resolutions[0]), 1)
         self.blocks = nn.ModuleList(
             ResidualDown(config.width(a), config.width(b)) for a, b in itertools.pairwise(resolutions)
         )
@@ -122,6 +228,8 @@ class Discriminator(nn.Module):
 
     def score(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:
         """Scores (batch,) of images (batch, image_channels, size, size) under conditions (batch, condition_width)."""
+        if self.config.unshuffle > 1:
+            images = F.pixel_unshuffle(images, self.config.unshuffle)
         x = rectify(self.from_image(images.contiguous(memory_format=torch.channels_last), ACTIVATION_GAIN))
         for block, resolution in zip(self.blocks, self.config.resolutions[:0:-1], strict=True):
             if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:

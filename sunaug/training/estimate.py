@@ -31,6 +31,7 @@ from sunaug.networks import Discriminator, Generator, NetworkConfig, biggan, sty
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.draws import Draws
 from sunaug.training.frames import TrainingFrames
+from sunaug.training.patches import PatchDiscriminator
 from sunaug.training.recipe import Recipe
 from sunaug.training.trainer import Trainer
 
@@ -206,8 +207,8 @@ def layer_table(network: nn.Module) -> list[Layer]:
     Parameters
     ----------
     network : torch.nn.Module
-        A generator or discriminator of `sunaug.networks`, or a ProjectedDiscriminator. Layers with a resolution are
-        named by it, ``64x64``.
+        A generator or discriminator of `sunaug.networks`, a PatchDiscriminator or a ProjectedDiscriminator. Layers with
+        a resolution are named by it, ``64x64``.
 
     Returns
     -------
@@ -232,6 +233,9 @@ def layer_table(network: nn.Module) -> list[Layer]:
         counts[0] += _parameters(network.from_image)
         counts.append(_parameters(network) - sum(counts))
         return [Layer(f"{a}x{a}", config.width(a), b) for a, b in zip(config.resolutions[::-1], counts, strict=True)]
+    if isinstance(network, PatchDiscriminator):
+        towers = {"patch": network.near, "whole": network.whole}
+        return [row._replace(name=f"{name} {row.name}") for name, one in towers.items() for row in layer_table(one)]
     if isinstance(network, ProjectedDiscriminator):
         mixing = sum(one.numel() for one in network.buffers() if one.dim() == 4)
         rows = [Layer("frozen EfficientNet-Lite0", None, _parameters(*_frozen(network)))]

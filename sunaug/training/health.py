@@ -7,7 +7,7 @@ coarse features, light enough to look every few thousand images: local means and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -25,14 +25,14 @@ def frame_features(images: Tensor) -> Tensor:
     return torch.cat([mean, contrast], dim=1).flatten(1)
 
 
-def spread(images: Tensor) -> float:
-    """Mean squared distance of the images' features from their mean."""
-    features = frame_features(images.float())
+def spread(images: Iterable[Tensor]) -> float:
+    """Mean squared distance of the features of images (channel, y, x) from their mean; one after the other."""
+    features = torch.cat([frame_features(image[None].float()) for image in images])
     return float((features - features.mean(dim=0)).square().sum(dim=1).mean())
 
 
-def diversity(fakes: Tensor, real_spread: float) -> float:
-    """How much fakes (n, channel, y, x) differ, in shares of how much real frames do: 1 is as much, 0 is collapse."""
+def diversity(fakes: Iterable[Tensor], real_spread: float) -> float:
+    """How much fakes (channel, y, x) differ, in shares of how much real frames do: 1 is as much, 0 is collapse."""
     return spread(fakes) / max(real_spread, 1e-12)
 
 

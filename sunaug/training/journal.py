@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from sunaug.errors import SunaugError
 from sunaug.networks import BaseGenerator
+from sunaug.networks.patches import TILE, in_tiles, synthesize_whole
 from sunaug.pictures import contact_sheet
 from sunaug.scaling import IntensityScaling
 
@@ -116,7 +118,10 @@ class Journal:
         scaling: IntensityScaling,
         intensity_scale: str,
     ) -> Path:
-        """A sheet of samples: the same latents at every call, one row for each class of flux."""
+        """A sheet of samples: the same latents at every call, one row for each class of flux.
+
+        Images that are made by tiles are averaged down to the size of one.
+        """
         config, device = generator.config, next(generator.parameters()).device
         fixed = torch.Generator().manual_seed(0)
         z = torch.randn(SAMPLES_PER_FLUX, config.z_dim, generator=fixed).to(device)
@@ -125,7 +130,9 @@ class Journal:
         for flux in SAMPLE_FLUXES if config.condition_width else SAMPLE_FLUXES[:1]:
             condition = torch.from_numpy(config.encode(np.full((SAMPLES_PER_FLUX, len(config.labels)), flux)))
             with torch.inference_mode():
-                scaled = generator(z, condition.to(device), noise)
+                scaled = synthesize_whole(generator, generator.mapping(z, condition.to(device)), noise)
+                if in_tiles(generator):
+                    scaled = F.avg_pool2d(scaled, config.size // TILE)
             for image in scaling.unscale(scaled.float().cpu().numpy()):
                 panels.append((f"{flux:.0e} W m-2" if config.condition_width else "", image))
         return contact_sheet(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,8 @@ from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel
 from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig
 from sunaug.networks.growing import Stage
+from sunaug.networks.patches import in_tiles, synthesize_whole
+from sunaug.networks.stylegan2 import SMALLEST_TOP
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.checkpoint import load_checkpoint, save_checkpoint
 from sunaug.training.frames import TrainingFrames, load_frames
@@ -137,17 +139,33 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
         )
 
 
+def _check_parts(size: int, recipe: Recipe) -> None:
+    """Refuse patches and shuffled pixels that do not fit frames of `size` pixels."""
+    smallest = SMALLEST_TOP * recipe.unshuffle
+    if recipe.unshuffle & (recipe.unshuffle - 1) or size < smallest:
+        raise UsageError(
+            f"unshuffle: {recipe.unshuffle} is no power of two that leaves {SMALLEST_TOP} of a frame's {size} pixels."
+        )
+    if recipe.patch is not None and (recipe.patch & (recipe.patch - 1) or not smallest <= recipe.patch < size):
+        raise UsageError(
+            f"patch: {recipe.patch} is no power of two from {smallest} to {size // 2}, as frames of {size} pixels ask "
+            "for; change it, or leave it out."
+        )
+
+
 def check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
     """Refuse a cube that a recipe cannot be trained on.
 
     Raises
     ------
     UsageError
-        If its frames are not of a power-of-two size, or a magnetogram would be mirrored.
+        If its frames are not of a power-of-two size, or too small for the recipe's patches, or a magnetogram would be
+        mirrored.
     """
     size = cube.sizes["y"]
     if size & (size - 1) or size < 8:
         raise UsageError(f"frames of {size} pixels cannot be trained on: ingest them with a power-of-two --size.")
+    _check_parts(size, recipe)
     if recipe.mirror and any(channel(str(name)).signed for name in cube["channel"].values):
         raise UsageError("magnetograms must not be mirrored: set `mirror: false` in the recipe.")
     if any(channel(str(name)).signed for name in cube["channel"].values) and "flip" in recipe.augment:
@@ -221,6 +239,8 @@ def train(
             "fsdp cannot be combined with `checkpoint_from`, `compile` or `orthogonal_weight`: leave them out, or use "
             "ddp with `accumulate`."
         )
+    if strategy == "fsdp" and recipe.patch is not None:
+        raise UsageError("fsdp cannot be combined with `patch`: use ddp, which splits the batch.")
     channels = [str(name) for name in cube["channel"].values]
     saved = load_checkpoint(out)
     if saved and not resume:
@@ -369,19 +389,17 @@ class _Run:
             **(stage._asdict() if stage else {}),
         }
 
-    def _sample(self, generator: BaseGenerator, fluxes: NDArray[np.float64], seed: int) -> Tensor:
-        """Scaled samples under conditions (n, n_labels), the same latents at every call."""
+    @torch.inference_mode()
+    def _sample(self, generator: BaseGenerator, fluxes: NDArray[np.float64], seed: int) -> Iterator[Tensor]:
+        """Scaled samples (channel, y, x) under conditions (n, n_labels), the same latents at every call."""
         random = torch.Generator().manual_seed(seed)
         device = self.trainer.fabric.device
         condition = torch.from_numpy(generator.config.encode(fluxes))
-        made = []
-        with torch.inference_mode():
-            for part in condition.split(_BATCH):
-                z = torch.randn(len(part), generator.config.z_dim, generator=random)
-                noise = torch.randn(len(part), generator.noise_size, generator=random)
-                shown = noise.to(device) if self.recipe.noise else None
-                made.append(generator(z.to(device), part.to(device), shown).float().cpu())
-        return torch.cat(made)
+        for part in condition.split(1 if in_tiles(generator) else _BATCH):
+            z = torch.randn(len(part), generator.config.z_dim, generator=random)
+            noise = torch.randn(len(part), generator.noise_size, generator=random)
+            w = generator.mapping(z.to(device), part.to(device))
+            yield from synthesize_whole(generator, w, noise.to(device) if self.recipe.noise else None).float().cpu()
 
     def _diversity(self) -> float:
         """Of the generator as it is now: its average would show a collapse too late."""
@@ -389,8 +407,9 @@ class _Run:
         rows = np.linspace(0, len(fluxes) - 1, SAMPLES).astype(int)
         # In evaluation mode a look leaves no trace in the statistics that layers keep.
         samples = self._sample(self.trainer.generator.eval(), fluxes[rows], seed=1)
+        found = diversity(samples, self._spread_of_real_frames())
         self.trainer.generator.train()
-        return diversity(samples, self._spread_of_real_frames())
+        return found
 
     def _spread_of_real_frames(self) -> float:
         """How much real frames differ, with as much detail as the generator can make at its stage."""
@@ -398,7 +417,8 @@ class _Run:
         if self._real_spread is None or self._real_spread[0] != stage:
             frames = self.trainer.frames.images
             chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
-            self._real_spread = stage, spread(self.trainer.shown(frames[chosen]))
+            seen = (self.trainer.shown(frames[[number]])[0] for number in chosen.tolist())
+            self._real_spread = stage, spread(seen)
         return self._real_spread[1]
 
     def _trouble(self, row: dict[str, float]) -> str | None:
@@ -444,7 +464,7 @@ class _Run:
         """Measure samples of the average; the best weights so far are kept beside the checkpoints."""
         if not self.writes:
             return
-        scaled = self._sample(self.average, judge.fluxes, seed=2)
+        scaled = torch.stack(list(self._sample(self.average, judge.fluxes, seed=2)))
         low = np.asarray(self.scaling.low, np.float32)[:, None, None]
         figures = judge.judge(np.maximum(self.scaling.unscale(scaled.numpy()), low))
         assert self.journal is not None

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sunaug.errors import UsageError
-from sunaug.networks import ARCHITECTURES
+from sunaug.networks import ARCHITECTURES, PatchGenerator
 from sunaug.networks.config import PowerOfTwo
 from sunaug.training.averages import HALF_LIFE, power_name
 from sunaug.training.diffaugment import POLICIES
@@ -41,6 +41,11 @@ class Recipe(BaseModel):
         Shape of the networks, see the architecture's configuration, `sunaug.networks.StyleGAN2Config` and others.
     blocks, embedding_dim, attention_resolution : str, int, int or None
         Further shape of BigGAN, see `sunaug.networks.BigGANConfig`.
+    unshuffle : int
+        The networks end at the image's size over this power of two, see `sunaug.networks.StyleGAN2Config`.
+    patch : int, optional
+        Pixels of the patches that large images are trained on, a power of two, with the whole image at as many pixels
+        beside them, see `sunaug.training.patches`; whole images if left out.
     conditions, class_conditions : tuple of {"nowcast_flux", "forecast_flux"}
         Labels of the cube that the networks are conditioned on, as log10 flux and as GOES class.
     start : str, optional
@@ -152,6 +157,8 @@ class Recipe(BaseModel):
     blocks: Literal["plain", "deep"] = "plain"
     embedding_dim: int = Field(64, ge=1)
     attention_resolution: PowerOfTwo | None = Field(32, ge=8, le=4096)
+    unshuffle: int = Field(1, ge=1)
+    patch: int | None = Field(None, ge=8)
     conditions: tuple[Label, ...] = ("nowcast_flux", "forecast_flux")
     class_conditions: tuple[Label, ...] = ()
     start: str | None = None
@@ -275,6 +282,26 @@ class Recipe(BaseModel):
                 f"checkpoint_from: layers of {self.architecture} keep statistics of what passes through them, which a "
                 "second pass would change; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _large_images(self) -> Recipe:
+        kind = ARCHITECTURES[self.architecture]
+        if self.unshuffle != 1 and "unshuffle" not in kind.config.model_fields:
+            raise ValueError(
+                f"unshuffle: {self.architecture} has none; leave it out, or take `architecture: stylegan2`"
+            )
+        if self.patch is None:
+            return self
+        if not (isinstance(kind.generator, type) and issubclass(kind.generator, PatchGenerator)):
+            raise ValueError(
+                f"patch: layers of {self.architecture} see the whole image; leave it out, or take "
+                "`architecture: stylegan2`"
+            )
+        if self.discriminator != "pixel":
+            raise ValueError(f"patch: only `discriminator: pixel` sees patches, not {self.discriminator}")
+        if self.compile:
+            raise ValueError("patch: each place would be compiled anew; set `compile: false`")
         return self
 
     @property

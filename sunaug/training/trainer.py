@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +22,17 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from sunaug.errors import UsageError
-from sunaug.networks import BaseGenerator, NetworkConfig, make_discriminator, make_generator, start_from
+from sunaug.networks import (
+    BaseGenerator,
+    NetworkConfig,
+    PatchGenerator,
+    make_discriminator,
+    make_generator,
+    start_from,
+)
 from sunaug.networks.growing import Growing, Stage, fade_in
 from sunaug.networks.projected import ProjectedDiscriminator
+from sunaug.networks.windows import Window
 from sunaug.training.averages import Averages
 from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, diff_augment, mirror
 from sunaug.training.draws import Draws, draw_step
@@ -37,6 +46,7 @@ from sunaug.training.losses import (
     orthogonality,
     path_lengths,
 )
+from sunaug.training.patches import PatchDiscriminator, fake_view, patch_window, real_views
 from sunaug.training.recipe import Recipe
 from sunaug.training.sharding import gathered, load_gathered, shard
 
@@ -163,12 +173,15 @@ class Trainer:
         self.averages = Averages(self.generator, recipe.ema_half_life, recipe.ema_power)
         self._sharded = sharded and fabric.world_size > 1
         if self._sharded:
+            if isinstance(self.generator, PatchGenerator):
+                self.generator.tile = None  # `synthesize` alone puts the weights together
             shard(self.generator, fabric.world_size, ["synthesize"], [self.generator.mapping])
         self.optimizer = _adam(self.generator, recipe.generator_rate, recipe)
         self.critics: dict[str, Critic] = {}
         self.encoder_averages: Averages | None = None
         if recipe.discriminator in ("pixel", "both"):
-            pixel = make_discriminator(config).to(fabric.device)
+            judges = make_discriminator(config) if recipe.patch is None else PatchDiscriminator(config, recipe.patch)
+            pixel = judges.to(fabric.device)
             pixel.checkpoint_from = recipe.checkpoint_from
             if (encoder := getattr(pixel, "encoder", None)) is not None:
                 self.encoder_averages = Averages(encoder, recipe.ema_half_life, recipe.ema_power)
@@ -358,24 +371,55 @@ class Trainer:
 
     def _show(self, draws: Draws, *, keep: bool) -> _Shown:
         """Draw real frames and make fakes under their conditions, both augmented."""
-        recipe, device = self.recipe, self.fabric.device
-        real = self.shown(self._bank[draws.frames.to(self._bank.device)].to(device))
-        if recipe.mirror:
-            real = mirror(real, draws.mirror)
+        recipe = self.recipe
         condition = self._conditions(draws)
-        mixing = draws.mix < recipe.style_mixing
+        real = self._real(draws)
         with torch.set_grad_enabled(keep):
             with self.fabric.autocast():
-                fake = self._generate(
-                    draws.z.to(device),
-                    condition,
-                    draws.normal(self.generator.noise_size, device) if recipe.noise else None,
-                    draws.z_mix.to(device),
-                    torch.where(mixing, draws.crossover, self.generator.n_styles).to(device),
-                )
+                fake = self._fake(draws, condition)
             fake = diff_augment(fake.float(), recipe.augment, draws.augment_fake, self.probability)
         real = diff_augment(real, recipe.augment, draws.augment_real, self.probability)
         return _Shown(real, fake, condition)
+
+    @property
+    def _window(self) -> Window:
+        """Where the patch of this step lies."""
+        assert self.recipe.patch is not None
+        assert isinstance(self.generator, PatchGenerator)
+        return patch_window(
+            self.recipe.seed,
+            self.attempt,
+            self.steps,
+            size=self.config.size,
+            patch=self.recipe.patch,
+            pixel=self.generator.pixel,
+        )
+
+    def _real(self, draws: Draws) -> Tensor:
+        """Real frames, or views of them where the training is on patches."""
+        device, mirrored = self.fabric.device, draws.mirror if self.recipe.mirror else None
+        if self.recipe.patch is not None:
+            return real_views(self._bank, draws.frames, mirrored, self._window, device)
+        real = self.shown(self._bank[draws.frames.to(self._bank.device)].to(device))
+        return real if mirrored is None else mirror(real, mirrored)
+
+    def _fake(self, draws: Draws, condition: Tensor) -> Tensor:
+        """Generated images, or views of them."""
+        recipe, device = self.recipe, self.fabric.device
+        mixing = draws.mix < recipe.style_mixing
+        crossover = torch.where(mixing, draws.crossover, self.generator.n_styles).to(device)
+        z, z_mix = draws.z.to(device), draws.z_mix.to(device)
+        if recipe.patch is None:
+            return self._generate(z, condition, self._noise(draws), z_mix, crossover)
+        return self._view(self.generator.mixed(z, condition, z_mix, crossover), draws)
+
+    def _noise(self, draws: Draws) -> Tensor | None:
+        return draws.normal(self.generator.noise_size, self.fabric.device) if self.recipe.noise else None
+
+    def _view(self, w: Tensor, draws: Draws) -> Tensor:
+        assert isinstance(self.generator, PatchGenerator)
+        normal = partial(draws.normal, device=self.fabric.device) if self.recipe.noise else None
+        return fake_view(self.generator, w, self._window, normal)
 
     def _conditions(self, draws: Draws) -> Tensor:
         """Condition vectors; noise on the log fluxes, not on the classes."""
@@ -431,8 +475,10 @@ class Trainer:
         half, device = draws.part(slice(None, None, 2)), self.fabric.device
         w = self.generator.mapping(half.z.to(device), self._conditions(half))
         styles = w[:, None].repeat(1, self.generator.n_styles, 1)
-        noise = half.normal(self.generator.noise_size, device) if self.recipe.noise else None
-        images = self.generator.synthesize(styles, noise)
+        if self.recipe.patch is None:
+            images = self.generator.synthesize(styles, self._noise(half))
+        else:
+            images = self._view(styles, half)[:, : self.config.image_channels]
         direction = half.normal(images[0].numel(), device, stream=_PATH_STREAM).reshape(images.shape)
         lengths = path_lengths(images, styles, direction)
         found.setdefault("path_length", []).append(lengths.mean().detach())
