@@ -2,14 +2,14 @@
 
     python -m benchmarks.completion --cube sdo2012-128.zarr [--bundle sdo2012-128] [--n 16] [--steps 100]
 
-The cube is one of the year 2012 (`sunaug ingest sdo2012`). Frames of the validation months, evenly spaced, are projected
-by all channels and by all but one, with one w for all layers and with one for each. Beside the errors of the completed
-channel stand those of the mean train frame and of a regression on the given channels at the same pixel
+The cube is one of the year 2012 (`sunaug ingest sdo2012`). Frames of the validation months, evenly spaced, are
+projected by all channels and by all but one, with one w for all layers and with one for each. Beside the errors of the
+completed channel stand those of the mean train frame and of a regression on the given channels at the same pixel
 (`sunaug.reconstruction.baselines`), both fitted on the train months.
 
-Writes benchmarks/results/completion.json and docs/projection.png. The last line, ``ratio X``, is the RMS error of the
-regression over that of the generator with a w for each layer, mean over the completed channels: above 1, the generator
-knows more of a missing channel than the regression does.
+Writes benchmarks/results/completion.json and docs/projection.png, and prints the tables of docs/projection.md. The last
+line, ``ratio X``, is the RMS error of the regression over that of the generator with a w for each layer, mean over the
+completed channels: above 1, the generator knows more of a missing channel than the regression does.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from benchmarks.train_speed import processor, versions
-from sunaug.bundle import Bundle, load_bundle
+from sunaug.bundle import Bundle, BundleInfo, load_bundle
 from sunaug.cube import open_cube
 from sunaug.latent.projection import LAYERS, Projection
 from sunaug.pictures import Panel, contact_sheet
@@ -64,7 +63,7 @@ def errors_in(made: xr.Dataset) -> Errors:
 
 def completed(
     bundle: Bundle, cube: xr.Dataset, missing: str, arguments: argparse.Namespace, folder: Path
-) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, NDArray[np.float32]]]:
     """Figures of a completed channel, and its images (n, y, x) in the cube's units, by what made them."""
     info = bundle.info
     given = [name for name in info.channels if name != missing]
@@ -76,8 +75,8 @@ def completed(
     images = {"observed": frames.intensity()[:, place]}
     for layers in LAYERS:
         made = reconstructed(bundle, frames, Projection(steps=arguments.steps, layers=layers), folder)
-        found[f"generator, {layers}"] = figures(errors_in(made), info.channels, [missing])[missing]
-        images[f"generator, {layers}"] = made["intensity"].values[:, place]
+        found[f"generator, w for {layers}"] = figures(errors_in(made), info.channels, [missing])[missing]
+        images[f"generator, w for {layers}"] = made["intensity"].values[:, place]
     fitted = fit_baselines(cube, info, given, [missing])
     said = fitted.predict(info.scaling.scale(frames.intensity()))["regression"]
     padded = np.zeros((len(said), len(info.channels), *said.shape[2:]), np.float32)
@@ -86,7 +85,20 @@ def completed(
     return found, images
 
 
-def draw(images: dict[str, NDArray[np.float32]], times: NDArray[np.datetime64], info: Any) -> None:
+def table(found: dict[str, dict[str, dict[str, float]]], head: str) -> str:
+    """A Markdown table: rows and columns by name, RMS error and absolute error of the total."""
+    columns = list(next(iter(found.values())))
+    lines = ["| " + " | ".join([head, *columns]) + " |", "| --- " * (1 + len(columns)) + "|"]
+    for name, row in found.items():
+        cells = [
+            f"{one['rms_error']:.3f} ± {one['rms_standard_error']:.3f}, {one['absolute_total_error']:.1%}"
+            for one in row.values()
+        ]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def draw(images: dict[str, NDArray[np.float32]], times: NDArray[np.datetime64], info: BundleInfo) -> None:
     """A row for each maker, a column for each of some frames."""
     columns = np.linspace(0, len(times) - 1, COLUMNS).round().astype(int)
     panels: list[Panel] = [
@@ -117,12 +129,14 @@ def main() -> None:
     bundle, cube = load_bundle(arguments.bundle), open_cube(arguments.cube)
     channels = bundle.info.channels
     frames = real_frames(cube, bundle, n=arguments.n)
-    projections, completions = {}, {}
+    projections: dict[str, dict[str, dict[str, float]]] = {name: {} for name in channels}
+    completions: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder, began = Path(name), time.process_time()
         for layers in LAYERS:
             made = reconstructed(bundle, frames, Projection(steps=arguments.steps, layers=layers), folder)
-            projections[layers] = figures(errors_in(made), channels, channels)
+            for channel, one in figures(errors_in(made), channels, channels).items():
+                projections[channel][f"w for {layers}"] = one
         seconds = (time.process_time() - began) / len(LAYERS) / len(frames)
         for missing in channels:
             completions[missing], images = completed(bundle, cube, missing, arguments, folder)
@@ -140,10 +154,11 @@ def main() -> None:
         "completed": completions,
     }
     RESULTS.write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+    print(table(projections, "channel, by all"))
+    print(table(completions, "completed channel"))
     means = [
         np.mean([one[maker]["rms_error"] for one in completions.values()])
-        for maker in ("regression", "generator, each")
+        for maker in ("regression", "generator, w for each")
     ]
     print(f"ratio {means[0] / means[1]:.2f}")
 

@@ -28,7 +28,7 @@ from sunaug.errors import UsageError
 from sunaug.latent.ganspace import draw_latents
 from sunaug.networks import BaseGenerator
 
-__all__ = ["GROUP", "LAYERS", "Projection", "Projector", "pyramid_loss", "starting_w"]
+__all__ = ["GROUP", "LAYERS", "Projection", "Projector", "counting_on", "pyramid_loss", "starting_w"]
 
 GROUP = 8
 """Frames in one pass, always, for the reason that `sunaug.generation.sampler.GROUP` gives."""
@@ -86,6 +86,11 @@ class Projection:
     def noise(self, step: int) -> float:
         """Standard deviation of the noise on w in spreads of w: 0.05 t^2, t falling from 1 to 0 (the same appendix)."""
         return _NOISE * max(1 - step / self.steps / _NOISE_UNTIL, 0.0) ** 2
+
+
+def counting_on(report: Callable[[int], None], before: int) -> Callable[[int], None]:
+    """A `report` for a part of the work, in front of which `before` steps were done."""
+    return lambda steps: report(before + steps)
 
 
 def starting_w(bundle: Bundle, frames: Tensor, fluxes: NDArray[np.float64]) -> Tensor:
@@ -184,7 +189,7 @@ class Projector:
         for first in range(0, len(frames), GROUP):
             chosen, before = slice(first, first + GROUP), len(found) * self.settings.steps
             given = frames[chosen], fluxes[chosen], numbers[chosen]
-            found.append(self._group(*given, lambda step, before=before: report(before + step)))
+            found.append(self._group(*given, counting_on(report, before)))
         return torch.cat(found)
 
     def images(self, w: Tensor) -> Tensor:

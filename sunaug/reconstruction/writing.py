@@ -16,7 +16,7 @@ from sunaug.cube import FrameStatus, create_cube, open_cube, write_frames
 from sunaug.cube.lock import only_writer
 from sunaug.cube.reconstructions import RECONSTRUCTION
 from sunaug.errors import SunaugError
-from sunaug.latent.projection import GROUP, Projection, Projector
+from sunaug.latent.projection import GROUP, Projection, Projector, counting_on
 from sunaug.reconstruction.scores import Errors
 from sunaug.reconstruction.source import RealFrames
 from sunaug.storage import location
@@ -108,7 +108,7 @@ def reconstruct(
         for group, start in enumerate(range(0, len(frames), GROUP)):
             before, stop = group * settings.steps, min(start + GROUP, len(frames))
             if (status[start:stop] == FrameStatus.PENDING).any():
-                made = _group(projector, frames, slice(start, stop), lambda step, before=before: report(before + step))
+                made = _group(projector, frames, slice(start, stop), counting_on(report, before))
                 _write(path, start, made)
             report(before + settings.steps)
     return Path(path)

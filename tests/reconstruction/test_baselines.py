@@ -4,12 +4,7 @@ import pytest
 from sunaug.cube import create_cube, open_cube, write_frames
 from sunaug.errors import SunaugError
 from sunaug.reconstruction import baseline_errors, fit_baselines, real_frames
-from tests.models import CHANNELS, make_bundle
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+from tests.models import CHANNELS
 
 
 def tied_cube(path, months=(1, 8)):
