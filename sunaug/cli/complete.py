@@ -16,7 +16,7 @@ def complete(
     bundle: str = typer.Option("sdo2012-128", help="Folder of a bundle, or the name of one that comes with sunaug."),
     split: str = typer.Option("validation", help="Months to take frames of: train, validation, test or all."),
     n: int = typer.Option(16, help="Number of frames, evenly spaced."),
-    layers: str = typer.Option("one", help="one: one w for all layers; each: a w for each, nearer in what is given."),
+    layers: str = typer.Option("each", help="each: a w for each layer; one: one for all, less near."),
     steps: int = typer.Option(300, help="Steps of the optimisation."),
     seed: int = typer.Option(0, help="Seed of the noise on w."),
     device: str = typer.Option("cpu", help="Torch device."),
@@ -30,10 +30,11 @@ def complete(
     from sunaug.reconstruction import baseline_errors
 
     channels = parse_channels(given)
-    known = load_bundle(bundle).info.channels
+    opened = load_bundle(bundle)
+    known = opened.info.channels
     if len(channels) >= len(known):
         raise UsageError(f"--given {given}: leaves nothing to complete, {bundle} has the channels {', '.join(known)}.")
-    made = run(cube, bundle, out, channels, split=split, n=n, steps=steps, layers=layers, seed=seed, device=device)
+    made = run(cube, opened, out, channels, split=split, n=n, steps=steps, layers=layers, seed=seed, device=device)
     errors = {"generator": made.errors}
     try:
         errors |= baseline_errors(open_cube(cube), made.frames)

@@ -25,11 +25,12 @@ def project(
     picture: Path | None = typer.Option(None, help="Also write a picture (PNG): real frames beside reconstructions."),
 ) -> None:
     """Find what the generator makes that is nearest to real frames: how much of them it knows."""
+    from sunaug.bundle import load_bundle
     from sunaug.cli.reconstructing import draw, parse_channels, run, say_errors
 
     made = run(
         cube,
-        bundle,
+        load_bundle(bundle),
         out,
         parse_channels(channels) if channels is not None else None,
         split=split,

@@ -44,7 +44,7 @@ def parse_channels(text: str) -> list[str]:
 
 def run(
     cube: str,
-    bundle: str,
+    bundle: Bundle,
     out: Path,
     channels: Sequence[str] | None,
     *,
@@ -56,22 +56,20 @@ def run(
     device: str,
 ) -> Reconstructed:
     """Choose frames, reconstruct them, and say so; the options are those of both commands."""
-    from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
     from sunaug.cube import open_cube
     from sunaug.latent.projection import Projection
     from sunaug.reconstruction import real_frames, reconstruct, total_steps
 
     settings = Projection(steps=steps, layers=layers, seed=seed)
-    opened = load_bundle(bundle)
-    frames = real_frames(open_cube(cube), opened, channels, split=split, n=n)
+    frames = real_frames(open_cube(cube), bundle, channels, split=split, n=n)
     with progress("projecting", total_steps(frames, settings), "steps") as report:
-        path = reconstruct(out, opened, frames, settings, device=device, report=report)
+        path = reconstruct(out, bundle, frames, settings, device=device, report=report)
     typer.echo(
-        f"{path}: {len(frames):,} SYNTHETIC reconstructions of frames of {frames.name} by {opened.info.name}, gone by "
+        f"{path}: {len(frames):,} SYNTHETIC reconstructions of frames of {frames.name} by {bundle.info.name}, gone by "
         f"{', '.join(frames.counted)}."
     )
-    return Reconstructed(path, opened, frames)
+    return Reconstructed(path, bundle, frames)
 
 
 def say_errors(columns: dict[str, Errors], channels: Sequence[str]) -> None:

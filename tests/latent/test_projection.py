@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from sunaug.errors import UsageError
+from sunaug.latent import projection
+from sunaug.latent.ganspace import draw_latents
 from sunaug.latent.projection import GROUP, Projection, Projector, pyramid_loss, starting_w
 from sunaug.networks import make_generator
 from tests.models import make_bundle
@@ -117,6 +119,28 @@ def test_a_frame_is_projected_alike_whatever_is_beside_it(bundle):
     for number in (0, 4, GROUP + 2):
         alone = projector.project(frames[number : number + 1], fluxes[:1], [number])
         torch.testing.assert_close(alone[0], together[number], atol=1e-4, rtol=1e-3)
+
+
+def test_latents_of_the_mapping_network_are_likely(bundle):
+    """The mean squared Mahalanobis distance of a distribution from its own mean is its number of dimensions."""
+    projector = Projector(bundle)
+    w, _ = next(draw_latents(bundle, 4096, 9, batch=4096))
+    likely = projector.unlikeliness(bundle.generator.styles(w)).mean().item()
+    covariance = torch.cov(w.T.double())
+    offset = w.double() - w.double().mean(dim=0)
+    floor = 1e-5 * covariance.trace() / 8 * torch.eye(8)
+    expected = (offset * torch.linalg.solve(covariance + floor, offset.T).T).sum(dim=1).mean().item() / 8
+    assert likely == pytest.approx(expected, rel=0.1)
+
+
+def test_a_w_for_each_layer_stays_near_to_what_the_mapping_network_makes(bundle, monkeypatch):
+    random = torch.Generator().manual_seed(2)
+    frames, fluxes = torch.rand(2, 3, 16, 16, generator=random) - 0.5, np.full((2, 2), 1e-6)
+    projector = Projector(bundle, Projection(steps=40, layers="each"))
+    near = projector.project(frames, fluxes, range(2))
+    monkeypatch.setitem(projection._PRIOR, "each", 0.0)
+    free = projector.project(frames, fluxes, range(2))
+    assert (projector.unlikeliness(near) < 0.5 * projector.unlikeliness(free)).all()
 
 
 def test_noise_and_rate_follow_the_paper():

@@ -50,3 +50,11 @@ def test_no_train_months_no_baselines(tmp_path, bundle):
     cube = tied_cube(tmp_path / "august.zarr", months=(8,))
     with pytest.raises(SunaugError, match="no usable frame in the train months"):
         baseline_errors(cube, real_frames(cube, bundle, ["aia171"], n=2))
+
+
+def test_a_channel_that_the_cube_lacks_has_no_errors(tmp_path, bundle):
+    cube = tied_cube(tmp_path / "tied.zarr").sel(channel=["aia171", "aia131"])
+    found = baseline_errors(cube, real_frames(cube, bundle, n=2))
+    assert found["regression"].rms.shape == (2, 3)
+    assert np.isnan(found["regression"].rms).all()
+    assert np.isnan(found["mean frame"].total).all()
