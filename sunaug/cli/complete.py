@@ -17,7 +17,9 @@ def complete(
     split: str = typer.Option("validation", help="Months to take frames of: train, validation, test or all."),
     n: int = typer.Option(16, help="Number of frames, evenly spaced."),
     layers: str = typer.Option("each", help="each: a w for each layer; one: one for all, less near."),
-    steps: int = typer.Option(300, help="Steps of the optimisation."),
+    steps: int = typer.Option(
+        100, help="Steps of the optimisation; more bring what is given nearer, and the completed channels not."
+    ),
     seed: int = typer.Option(0, help="Seed of the noise on w."),
     device: str = typer.Option("cpu", help="Torch device."),
     picture: Path | None = typer.Option(None, help="Also write a picture (PNG): real frames beside completed ones."),

@@ -15,6 +15,7 @@ from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, create_cube, open_cube, write_frames
 from sunaug.cube.lock import only_writer
 from sunaug.cube.reconstructions import RECONSTRUCTION
+from sunaug.cube.store import is_unfinished
 from sunaug.errors import SunaugError
 from sunaug.latent.projection import GROUP, Projection, Projector, counting_on
 from sunaug.reconstruction.scores import Errors
@@ -41,7 +42,7 @@ def _attributes(bundle: Bundle, frames: RealFrames, settings: Projection) -> dic
 
 def _open_or_create(path: Path, bundle: Bundle, frames: RealFrames, settings: Projection) -> xr.Dataset:
     info, origin = bundle.info, _attributes(bundle, frames, settings)
-    if not path.exists():
+    if not path.exists() or is_unfinished(path):
         create_cube(
             path,
             channels=info.channels,

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -80,6 +81,15 @@ def test_frames_that_are_whole_are_kept(made, tmp_path, bundle, frames):
     np.testing.assert_array_equal(again["intensity"].values[1:], whole["intensity"].values[1:])
     assert steps == [5, 6, 7, 8, 9, 10, 10]
     assert total_steps(frames, QUICK) == 10
+
+
+def test_a_run_that_was_killed_before_its_cube_stood_begins_again(made, tmp_path, bundle, frames, monkeypatch):
+    path = tmp_path / "begun.zarr"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("sunaug.cube.store.commit", mock.Mock(side_effect=KeyboardInterrupt))
+        reconstruct(path, bundle, frames, QUICK)
+    again = open_cube(reconstruct(path, bundle, frames, QUICK))
+    np.testing.assert_array_equal(again["w"].values, open_cube(made)["w"].values)
 
 
 @pytest.mark.slow
