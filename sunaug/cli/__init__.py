@@ -16,6 +16,7 @@ from sunaug.errors import SunaugError
 
 COMMANDS = (
     *("fetch", "ingest", "inspect", "train", "directions", "generate", "evaluate", "judge"),
+    *("project", "complete"),
     *("export", "forecast-benchmark", "serve", "keys"),
     *("run", "schedule", "publish"),
 )

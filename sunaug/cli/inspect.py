@@ -55,6 +55,7 @@ def _cube_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
     import numpy as np
 
     from sunaug.cube import FrameStatus
+    from sunaug.cube.reconstructions import RECONSTRUCTION
     from sunaug.fidelity.verdict import verdict_of
     from sunaug.flares import class_letters
     from sunaug.storage import tree_size
@@ -82,7 +83,11 @@ def _cube_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
         lines.append((name, text or "no usable frame"))
     if frame_dim == "time" and cube.sizes["time"]:
         lines += _record_lines(path, cube)
-    if frame_dim == "sample":
+    if RECONSTRUCTION in attrs:
+        made = attrs[RECONSTRUCTION]
+        what = f"of {made['source']} ({made['split']}) by {attrs['bundle_name']}, {', '.join(made['counted_channels'])}"
+        lines.append(("reconstructs", f"frames {what}"))
+    elif frame_dim == "sample":
         gate = attrs.get("gate")
         said = gate.get("sentence") if isinstance(gate, dict) else None
         lines.append(("gate", str(said or verdict_of(attrs).capitalize())))

@@ -2,9 +2,11 @@
 
 The cube is the contract between the rooms: ingest writes it, training and fidelity read it, generation writes a
 synthetic one with the same schema. `schema` says what is in it, `store` creates, fills, lengthens and opens it,
-`encoding` rounds it, `statistics` sums it up, `splits` cuts it by months, `lock` keeps a second writer out.
+`encoding` rounds it, `statistics` sums it up, `splits` cuts it by months, `lock` keeps a second writer out,
+`reconstructions` keeps reconstructed frames apart from generated ones.
 """
 
+from sunaug.cube.reconstructions import refuse_reconstructions
 from sunaug.cube.schema import SCHEMA_VERSION, FrameStatus
 from sunaug.cube.splits import SPLIT_MONTHS, select_split
 from sunaug.cube.store import create_cube, open_cube, set_attributes, shard_ranges, write_frames
@@ -15,6 +17,7 @@ __all__ = [
     "FrameStatus",
     "create_cube",
     "open_cube",
+    "refuse_reconstructions",
     "select_split",
     "set_attributes",
     "shard_ranges",

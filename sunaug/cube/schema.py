@@ -192,6 +192,42 @@ SYNTHETIC_VARIABLES: dict[str, Variable] = {
 }
 """Variables of a synthetic cube only (dimension ``sample``)."""
 
+RECONSTRUCTION_VARIABLES: dict[str, Variable] = {
+    "source_time": Variable(
+        (),
+        "int64",
+        _NOT_A_TIME,
+        {
+            "long_name": "time of the real frame that was reconstructed",
+            "units": "nanoseconds since 1970-01-01",
+            "calendar": "proleptic_gregorian",
+        },
+    ),
+    "w": Variable(
+        ("style", "latent"),
+        "float32",
+        np.nan,
+        {"long_name": "intermediate latent of each layer", "units": "1", "comment": "makes the frame, without noise"},
+    ),
+    "rms_error": Variable(
+        ("channel",),
+        "float32",
+        np.nan,
+        {
+            "long_name": "root mean square difference from the real frame, in scaled units",
+            "units": "1",
+            "comment": "the bundle's scaling has a range of 2; NaN = the real frame lacks the channel",
+        },
+    ),
+    "total_error": Variable(
+        ("channel",),
+        "float32",
+        np.nan,
+        {"long_name": "relative error of the total intensity of the real frame's valid pixels", "units": "1"},
+    ),
+}
+"""Variables of a cube of reconstructions, in place of those of a synthetic cube (dimension ``sample``, too)."""
+
 
 def frame_coordinates(size: int, disk_radius: float) -> NDArray[np.float64]:
     """Helioprojective x (or y) of the pixel centres, in arcsec on a Sun seen from 1 au, shape (size,)."""

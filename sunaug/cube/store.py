@@ -34,6 +34,7 @@ from sunaug.cube.schema import (
     FRAME_VARIABLES,
     INTENSITY_SCALES,
     OBSERVED_VARIABLES,
+    RECONSTRUCTION_VARIABLES,
     SATURATED_SHARE,
     SCHEMA_VERSION,
     SYNTHETIC_VARIABLES,
@@ -77,6 +78,7 @@ def create_cube(
     times: ArrayLike | None = None,
     n_samples: int | None = None,
     directions: Sequence[str] = (),
+    styles: tuple[int, int] | None = None,
     splits: Splits = SPLIT_MONTHS,
     keep_bits: int | None = None,
     saturated_share: bool = False,
@@ -103,6 +105,9 @@ def create_cube(
         Makes a synthetic cube of that many samples in place of an observed one.
     directions : sequence of str
         Names of the steering directions of a synthetic cube.
+    styles : (int, int), optional
+        Number of layers and width of the latents of a cube of reconstructions: makes a synthetic cube with the
+        variables of these.
     splits : mapping of str to sequence of int
         Months of the time splits of an observed cube.
     keep_bits : int, optional
@@ -128,6 +133,8 @@ def create_cube(
         raise UsageError(f"unknown intensity scale {intensity_scale!r}: one of {', '.join(INTENSITY_SCALES)}.")
     if (times is None) == (n_samples is None):
         raise UsageError("give either the times of an observed cube or the number of samples of a synthetic one.")
+    if times is not None and styles is not None:
+        raise UsageError("reconstructions make a synthetic cube: give their number as n_samples, not times.")
     if keep_bits is not None and not 1 <= keep_bits <= 23:
         raise UsageError(f"keep_bits is {keep_bits}: float32 has 1 to 23 mantissa bits.")
     splits = check_splits(splits)
@@ -138,6 +145,9 @@ def create_cube(
         raise SunaugError(f"{path}: exists already; choose another path or remove it first.")
 
     frame_dim, extra = ("time", OBSERVED_VARIABLES) if times is not None else ("sample", SYNTHETIC_VARIABLES)
+    n_styles, latent_width = styles or (0, 0)
+    if styles is not None:
+        extra = RECONSTRUCTION_VARIABLES
     axis: NDArray[Any]
     if times is not None:
         axis = np.asarray(times, dtype="datetime64[ns]")
@@ -146,6 +156,7 @@ def create_cube(
     else:
         axis = np.arange(n_samples or 0)
     sizes = {frame_dim: len(axis), "channel": len(names), "y": size, "x": size, "direction": len(directions)}
+    sizes |= {"style": n_styles, "latent": latent_width}
     shard = frames_per_shard(len(axis), len(names), size)
 
     arcsec = frame_coordinates(size, disk_radius)
@@ -159,7 +170,7 @@ def create_cube(
         "y": ("y", arcsec, {"long_name": "helioprojective latitude at 1 au", "units": "arcsec"}),
         "x": ("x", arcsec, {"long_name": "helioprojective longitude at 1 au", "units": "arcsec"}),
     }
-    if frame_dim == "sample":
+    if extra is SYNTHETIC_VARIABLES:
         coordinates["direction"] = ("direction", np.array(list(directions), dtype="<U64"))
     schema = FRAME_VARIABLES | extra | (SATURATED_SHARE if saturated_share else {})
     dataset = xr.Dataset(

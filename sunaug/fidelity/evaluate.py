@@ -20,7 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle
-from sunaug.cube import open_cube, select_split
+from sunaug.cube import open_cube, refuse_reconstructions, select_split
 from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity import physics
 from sunaug.fidelity.backbones import Backbone, load_backbones
@@ -134,6 +134,7 @@ def run_evaluation(
     if n is not None and n < 2:
         raise UsageError(f"--n {n}: a Fréchet distance needs 2 frames per side at least.")
     opened = usable(synthetic, "the synthetic cube")
+    refuse_reconstructions(opened.cube.attrs, opened.name)
     real = reference if isinstance(reference, xr.Dataset) else open_cube(reference)
     against = name_of(reference, "the reference cube")
     real = alike(opened, real, against)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sunaug.cube import refuse_reconstructions
 from sunaug.errors import GateRefused
 
 __all__ = ["PASSED", "REFUSED", "UNGATED", "UNJUDGED", "refuse_ungated", "verdict_of"]
@@ -29,9 +30,12 @@ def refuse_ungated(attributes: Mapping[str, Any], name: str, *, allow: bool) -> 
 
     Raises
     ------
+    UsageError
+        If it holds reconstructions, whatever is allowed.
     GateRefused
         Unless `allow`.
     """
+    refuse_reconstructions(attributes, name)
     verdict = verdict_of(attributes)
     if verdict != PASSED and not allow:
         sentence = str(attributes["gate"].get("sentence", "")).rstrip(".") if verdict == REFUSED else ""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sunaug.bundle import Bundle
 from sunaug.critic import Reading
-from sunaug.cube import FrameStatus
+from sunaug.cube import FrameStatus, refuse_reconstructions
 from sunaug.errors import SunaugError, UsageError
 from sunaug.generation.conditions import Conditions, support
 from sunaug.generation.request import Request
@@ -300,8 +300,9 @@ def regenerate(cube: xr.Dataset, sample: int, bundle: Bundle) -> NDArray[np.floa
     Raises
     ------
     UsageError
-        If the bundle is another one.
+        If the bundle is another one, or the cube holds reconstructions.
     """
+    refuse_reconstructions(cube.attrs, "the cube")
     if cube.attrs["bundle_hash"] != bundle.hash:
         raise UsageError(f"{bundle.path}: is not the bundle that made this sample ({cube.attrs['bundle_name']}).")
     row = cube.isel(sample=sample)

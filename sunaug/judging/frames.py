@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from PIL import Image
 
+from sunaug.cube import refuse_reconstructions
 from sunaug.errors import UsageError
 from sunaug.judging.trials import Choice
 from sunaug.lexicon import channel as lexicon_channel
@@ -57,6 +58,7 @@ class Frames:
     def _check(self) -> None:
         made, real = self._cubes["sample"], self._cubes["time"]
         names = [str(cube.encoding.get("source", "the cube")) for cube in (made, real)]
+        refuse_reconstructions(made.attrs, names[0])
         for name, cube in zip(names, (made, real), strict=True):
             known = [str(one) for one in cube["channel"].values]
             missing = [one for one in self.channels if one not in known]
