@@ -113,7 +113,7 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
     free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
     now = recipe.model_dump(mode="json", exclude=free)
     # An earlier sunaug did not know some fields: their defaults are what it did.
-    before = Recipe().model_dump(mode="json") | saved["recipe"]
+    before = Recipe.model_validate({}).model_dump(mode="json") | saved["recipe"]
     changed = [name for name in now if now[name] != before[name]]
     if changed:
         raise UsageError(
