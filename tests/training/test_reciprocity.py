@@ -133,7 +133,7 @@ def test_the_averaged_encoder_follows():
     assert set(trainer.encoder_averages.networks) == set(trainer.averages.networks)
 
 
-@pytest.mark.parametrize("discriminator", ["pixel", "both"])
+@pytest.mark.parametrize("discriminator", ["pixel", pytest.param("both", marks=pytest.mark.slow)])
 def test_a_state_holds_everything_that_a_step_depends_on(discriminator):
     """In the middle of a fade, through a file, into a trainer of another start."""
     if discriminator != "pixel":

@@ -44,10 +44,10 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("images", [24, 32, 40])
+@pytest.mark.parametrize("images", [24, 32])
 def test_a_run_stopped_while_it_grows_resumes_to_the_same_bits(cube_path, tmp_path, images):
-    """Stopped within a fade, at the end of a stage and at the beginning of the next."""
-    recipe = {**GROWING, "checkpoint_images": 8}
+    """Stopped within a fade, and between two stages."""
+    recipe = {**GROWING, "images": 48, "checkpoint_images": 8}
     whole = run(cube_path, tmp_path / "whole", recipe)
 
     class Stopped(BaseException):
@@ -66,7 +66,7 @@ def test_a_run_stopped_while_it_grows_resumes_to_the_same_bits(cube_path, tmp_pa
     stages = [(row["images"], row["resolution"], row["fade"]) for row in rows(tmp_path / "whole" / "log.csv")]
     assert ("16", "4", "1") in stages
     assert ("24", "8", "0") in stages
-    assert ("64", "16", "1") in stages
+    assert ("48", "16", "1") in stages
 
 
 def test_the_best_encoder_is_kept_with_the_best_generator(cube_path, tmp_path):
@@ -99,13 +99,13 @@ def test_a_run_of_an_earlier_sunaug_goes_on(cube_path, tmp_path):
 
 
 def test_an_estimate_counts_all_networks():
-    recipe = load_recipe("stylealae-64", base_width=64, max_width=16)
-    config = network_config(recipe, 32, 3)
+    recipe = load_recipe("stylealae-64", base_width=64, max_width=16, r1_gamma=0, r1_gamma_end=0)
+    config = network_config(recipe, 16, 3)
     found, without = estimate(config, recipe), estimate(config, recipe.model_copy(update={"reciprocity_weight": 0.0}))
     generator = make_generator(config)
     count = sum(one.numel() for one in generator.parameters())
     assert sum(row.parameters for row in found.layers["generator"]) == count
-    assert [row.name for row in found.layers["generator"]] == ["mapping", "4x4", "8x8", "16x16", "32x32"]
+    assert [row.name for row in found.layers["generator"]] == ["mapping", "4x4", "8x8", "16x16"]
     assert [row.name for row in found.layers["pixel discriminator"]][-1] == "latent discriminator"
     weights = 4 * sum(row.parameters for rows in found.layers.values() for row in rows)
     assert found.weights == weights
