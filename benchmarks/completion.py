@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from pathlib import Path
 
@@ -27,14 +26,15 @@ from numpy.typing import NDArray
 from benchmarks.train_speed import processor, versions
 from sunaug.bundle import Bundle, BundleInfo, load_bundle
 from sunaug.cube import open_cube
-from sunaug.latent.projection import LAYERS, Projection
+from sunaug.latent.projection import GROUP, LAYERS, Projection, Projector
 from sunaug.pictures import Panel, contact_sheet
-from sunaug.reconstruction import Errors, RealFrames, baseline_errors, fit_baselines, real_frames, reconstruct
+from sunaug.reconstruction import Errors, RealFrames, fit_baselines, real_frames, reconstruct
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "completion.json"
 PICTURE = HERE.parent / "docs" / "projection.png"
 SHOWN = "aia94"
+TIMED_STEPS = 10
 NAMES = {"one": "one w", "each": "a w for each layer"}
 COLUMNS = 5
 
@@ -63,26 +63,36 @@ def errors_in(made: xr.Dataset) -> Errors:
 
 
 def completed(
-    bundle: Bundle, cube: xr.Dataset, missing: str, arguments: argparse.Namespace, folder: Path
+    bundle: Bundle, cube: xr.Dataset, missing: str, arguments: argparse.Namespace
 ) -> tuple[dict[str, dict[str, float]], dict[str, NDArray[np.float32]]]:
     """Figures of a completed channel, and its images (n, y, x) in the cube's units, by what made them."""
     info = bundle.info
     given = [name for name in info.channels if name != missing]
     frames = real_frames(cube, bundle, given, n=arguments.n)
-    place = info.channels.index(missing)
-    found = {
-        name: figures(one, info.channels, [missing])[missing] for name, one in baseline_errors(cube, frames).items()
+    place, real = info.channels.index(missing), frames.intensity()
+    fitted = fit_baselines(cube, info, given)
+    made = reconstructed(bundle, frames, Projection(steps=arguments.steps, layers="each"), arguments.work)
+    errors = fitted.errors(frames) | {"generator": errors_in(made)}
+    said = fitted.predict(info.scaling.scale(real))["regression"]
+    images = {
+        "observed": real,
+        "generator": made["intensity"].values,
+        "regression": info.within_range(info.scaling.unscale(said)),
     }
-    images = {"observed": frames.intensity()[:, place]}
-    made = reconstructed(bundle, frames, Projection(steps=arguments.steps, layers="each"), folder)
-    found["generator"] = figures(errors_in(made), info.channels, [missing])[missing]
-    images["generator"] = made["intensity"].values[:, place]
-    fitted = fit_baselines(cube, info, given, [missing])
-    said = fitted.predict(info.scaling.scale(frames.intensity()))["regression"]
-    padded = np.zeros((len(said), len(info.channels), *said.shape[2:]), np.float32)
-    padded[:, place] = said[:, 0]
-    images["regression"] = info.within_range(info.scaling.unscale(padded))[:, place]
-    return found, images
+    return (
+        {name: figures(one, info.channels, [missing])[missing] for name, one in errors.items()},
+        {name: image[:, place] for name, image in images.items()},
+    )
+
+
+def seconds(bundle: Bundle, frames: RealFrames) -> float:
+    """Processor time that a step takes for each of a group of frames."""
+    projector = Projector(bundle, Projection(steps=TIMED_STEPS))
+    chosen = slice(0, GROUP)
+    scaled = frames.what_counts(frames.intensity(chosen))
+    began = time.process_time()
+    projector.project(scaled, frames.fluxes[chosen], range(len(scaled)))
+    return (time.process_time() - began) / TIMED_STEPS / len(scaled)
 
 
 def table(found: dict[str, dict[str, dict[str, float]]], head: str) -> str:
@@ -125,30 +135,33 @@ def main() -> None:
     parser.add_argument("--bundle", default="sdo2012-128")
     parser.add_argument("--n", type=int, default=16, help="frames")
     parser.add_argument("--steps", type=int, default=100, help="of each projection")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("/tmp/sunaug-completion"),
+        help="folder that keeps what a stopped run has made",
+    )
     arguments = parser.parse_args()
     bundle, cube = load_bundle(arguments.bundle), open_cube(arguments.cube)
     channels = bundle.info.channels
     frames = real_frames(cube, bundle, n=arguments.n)
     projections: dict[str, dict[str, dict[str, float]]] = {name: {} for name in channels}
     completions: dict[str, dict[str, dict[str, float]]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder, began = Path(name), time.process_time()
-        for layers in LAYERS:
-            made = reconstructed(bundle, frames, Projection(steps=arguments.steps, layers=layers), folder)
-            for channel, one in figures(errors_in(made), channels, channels).items():
-                projections[channel][NAMES[layers]] = one
-        seconds = (time.process_time() - began) / len(LAYERS) / len(frames)
-        for missing in channels:
-            completions[missing], images = completed(bundle, cube, missing, arguments, folder)
-            if missing == SHOWN:
-                draw(images, frames.times, bundle.info)
+    for layers in LAYERS:
+        made = reconstructed(bundle, frames, Projection(steps=arguments.steps, layers=layers), arguments.work)
+        for channel, one in figures(errors_in(made), channels, channels).items():
+            projections[channel][NAMES[layers]] = one
+    for missing in channels:
+        completions[missing], images = completed(bundle, cube, missing, arguments)
+        if missing == SHOWN:
+            draw(images, frames.times, bundle.info)
     report = {
         "bundle": bundle.info.name,
         "bundle_hash": bundle.hash,
         "cube": Path(arguments.cube).name,
         "frames": len(frames),
         "steps": arguments.steps,
-        "processor_seconds_per_frame": round(seconds, 2),
+        "processor_seconds_per_frame": round(seconds(bundle, frames) * arguments.steps, 2),
         "machine": f"{processor()}, {versions()}",
         "projected": projections,
         "completed": completions,

@@ -29,7 +29,7 @@ def complete(
     from sunaug.cli.reconstructing import draw, parse_channels, run, say_errors
     from sunaug.cube import open_cube
     from sunaug.errors import SunaugError, UsageError
-    from sunaug.reconstruction import baseline_errors
+    from sunaug.reconstruction import fit_baselines
 
     channels = parse_channels(given)
     opened = load_bundle(bundle)
@@ -39,7 +39,7 @@ def complete(
     made = run(cube, opened, out, channels, split=split, n=n, steps=steps, layers=layers, seed=seed, device=device)
     errors = {"generator": made.errors}
     try:
-        errors |= baseline_errors(open_cube(cube), made.frames)
+        errors |= fit_baselines(open_cube(cube), opened.info, made.frames.counted).errors(made.frames)
     except SunaugError as error:
         typer.echo(f"sunaug: no mean frame and no regression to compare with: {error}", err=True)
     say_errors(errors, known)

@@ -5,7 +5,7 @@ makes of it into a cube of reconstructions, `scores` compares that with the real
 one comes without a generator.
 """
 
-from sunaug.reconstruction.baselines import Baselines, baseline_errors, fit_baselines
+from sunaug.reconstruction.baselines import Baselines, fit_baselines
 from sunaug.reconstruction.scores import Errors, rms_error, total_error
 from sunaug.reconstruction.source import RealFrames, real_frames
 from sunaug.reconstruction.writing import reconstruct, total_steps
@@ -14,7 +14,6 @@ __all__ = [
     "Baselines",
     "Errors",
     "RealFrames",
-    "baseline_errors",
     "fit_baselines",
     "real_frames",
     "reconstruct",

@@ -20,7 +20,7 @@ from sunaug.cube import select_split
 from sunaug.reconstruction.scores import Errors
 from sunaug.reconstruction.source import RealFrames
 
-__all__ = ["Baselines", "baseline_errors", "fit_baselines"]
+__all__ = ["Baselines", "fit_baselines"]
 
 _BLOCK = 64
 _RIDGE = 1e-4
@@ -33,6 +33,8 @@ class Baselines:
 
     Attributes
     ----------
+    info : BundleInfo
+        Of the bundle whose scaling and channels they go by.
     given, wanted : list of int
         Places of channels in the bundle's order.
     mean : Tensor, shape (wanted, y, x)
@@ -41,6 +43,7 @@ class Baselines:
         Of the regression.
     """
 
+    info: BundleInfo
     given: list[int]
     wanted: list[int]
     mean: Tensor
@@ -57,14 +60,26 @@ class Baselines:
         Returns
         -------
         dict of str to ndarray
-            ``mean frame`` and ``regression``, each of shape (n, wanted, y, x).
+            ``mean frame`` and ``regression``, each of the same shape; NaN in the channels that are not wanted.
         """
-        frames = torch.from_numpy(scaled)
-        said = torch.einsum("yxnt,yxtw->nwyx", _terms(frames[:, self.given]), self.coefficients)
-        return {
-            "mean frame": self.mean.float().expand(len(frames), -1, -1, -1).numpy(),
-            "regression": said.float().numpy(),
+        seen = _terms(torch.from_numpy(scaled)[:, self.given])
+        said = {
+            "mean frame": self.mean.expand(len(scaled), -1, -1, -1),
+            "regression": torch.einsum("yxnt,yxtw->nwyx", seen, self.coefficients),
         }
+        found = {name: np.full_like(scaled, np.nan) for name in said}
+        for name, images in said.items():
+            found[name][:, self.wanted] = images.numpy()
+        return found
+
+    def errors(self, frames: RealFrames) -> dict[str, Errors]:
+        """Errors of what `predict` says of frames, by the same names; NaN in the channels that are not wanted."""
+        said: dict[str, list[Errors]] = {}
+        for start in range(0, len(frames), _BLOCK):
+            real = frames.intensity(slice(start, start + _BLOCK))
+            for name, images in self.predict(self.info.scaling.scale(real)).items():
+                said.setdefault(name, []).append(Errors.of(images, real, self.info))
+        return {name: Errors.joined(parts) for name, parts in said.items()}
 
 
 def _planes(frames: Tensor) -> Tensor:
@@ -80,17 +95,18 @@ def _terms(given: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(planes[..., :1]), planes, planes[..., first] * planes[..., second]], dim=-1)
 
 
-def fit_baselines(cube: xr.Dataset, info: BundleInfo, given: Sequence[str], wanted: Sequence[str]) -> Baselines:
+def fit_baselines(cube: xr.Dataset, info: BundleInfo, given: Sequence[str]) -> Baselines:
     """Fit the baselines on a cube's train months, in blocks of frames.
 
-    A pixel counts where all of these channels have data.
+    A pixel counts where all channels in question have data.
 
     Parameters
     ----------
     cube : xarray.Dataset
+        The observed cube.
     info : BundleInfo
-    given, wanted : sequence of str
-        Channels that the regression sees, and those that it predicts; bundle and cube have all of them.
+    given : sequence of str
+        Channels that the regression sees. Wanted are the bundle's others, as far as the cube has them.
 
     Raises
     ------
@@ -98,6 +114,7 @@ def fit_baselines(cube: xr.Dataset, info: BundleInfo, given: Sequence[str], want
         If the cube has no train frame.
     """
     train = RealFrames(select_split(cube, "train"), info, tuple(given), "train")
+    wanted = [name for name in info.channels if name not in given and name in cube["channel"].values]
     seen, sought = ([info.channels.index(name) for name in names] for names in (given, wanted))
     terms = 1 + len(seen) + len(seen) * (len(seen) + 1) // 2
     places = (info.network.size, info.network.size)
@@ -112,42 +129,9 @@ def fit_baselines(cube: xr.Dataset, info: BundleInfo, given: Sequence[str], want
     ridge = torch.full((terms,), _RIDGE * len(train), dtype=torch.float64)
     ridge[0] = torch.finfo(torch.float64).eps  # a place without data gets zeros
     return Baselines(
+        info=info,
         given=seen,
         wanted=sought,
         mean=(moments[..., 0, :] / gram[..., :1, 0].clamp_min(1)).permute(2, 0, 1),
         coefficients=torch.linalg.solve(gram + ridge.diag(), moments),
     )
-
-
-def baseline_errors(cube: xr.Dataset, frames: RealFrames) -> dict[str, Errors]:
-    """Errors of the baselines in channels that were completed, where the cube has them.
-
-    Parameters
-    ----------
-    cube : xarray.Dataset
-        The observed cube, with its train months.
-    frames : RealFrames
-        What was completed.
-
-    Returns
-    -------
-    dict of str to Errors
-        ``mean frame`` and ``regression``; NaN in the channels that were given, and in those that the cube lacks.
-
-    Raises
-    ------
-    SunaugError
-        If the cube has no train frame to fit the baselines on.
-    """
-    info = frames.info
-    wanted = [name for name in info.channels if name not in frames.counted and name in cube["channel"].values]
-    fitted = fit_baselines(cube, info, frames.counted, wanted)
-    said: dict[str, list[Errors]] = {}
-    for start in range(0, len(frames), _BLOCK):
-        real = frames.intensity(slice(start, start + _BLOCK))
-        scaled = info.scaling.scale(real)
-        for name, images in fitted.predict(scaled).items():
-            padded = np.full_like(scaled, np.nan)
-            padded[:, fitted.wanted] = images
-            said.setdefault(name, []).append(Errors.of(padded, real, info))
-    return {name: Errors.joined(parts) for name, parts in said.items()}

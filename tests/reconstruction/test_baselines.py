@@ -3,7 +3,7 @@ import pytest
 
 from sunaug.cube import create_cube, open_cube, write_frames
 from sunaug.errors import SunaugError
-from sunaug.reconstruction import baseline_errors, fit_baselines, real_frames
+from sunaug.reconstruction import fit_baselines, real_frames
 from tests.models import CHANNELS
 
 
@@ -24,10 +24,10 @@ def tied_cube(path, months=(1, 8)):
 
 def test_the_regression_finds_a_quadratic_at_each_place_and_the_mean_frame_is_one(tmp_path, bundle):
     cube = tied_cube(tmp_path / "tied.zarr")
-    fitted = fit_baselines(cube, bundle.info, ["aia171", "aia131"], ["aia94"])
+    fitted = fit_baselines(cube, bundle.info, ["aia171", "aia131"])
     scaled = bundle.info.scaling.scale(cube["intensity"].values)
     np.testing.assert_allclose(fitted.mean.numpy()[0], scaled[:70, 2].mean(axis=0), atol=1e-5)
-    found = baseline_errors(cube, real_frames(cube, bundle, ["aia171", "aia131"], n=5))
+    found = fitted.errors(real_frames(cube, bundle, n=5))
     assert (found["regression"].rms[:, 2] < 0.01).all()
     assert (found["mean frame"].rms[:, 2] > 0.1).all()
     assert np.isnan(found["regression"].rms[:, :2]).all()
@@ -36,10 +36,10 @@ def test_the_regression_finds_a_quadratic_at_each_place_and_the_mean_frame_is_on
 
 def test_pixels_without_data_have_no_part_in_the_fit(tmp_path, bundle):
     cube = tied_cube(tmp_path / "tied.zarr").load()
-    whole = fit_baselines(cube, bundle.info, ["aia171", "aia131"], ["aia94"])
+    whole = fit_baselines(cube, bundle.info, ["aia171", "aia131"])
     cube["intensity"][3, 0, 2, 2] = np.nan
     cube["intensity"][:, 2, 5, 5] = np.nan
-    fitted = fit_baselines(cube, bundle.info, ["aia171", "aia131"], ["aia94"])
+    fitted = fit_baselines(cube, bundle.info, ["aia171", "aia131"])
     kept = np.delete(bundle.info.scaling.scale(cube["intensity"].values[:70])[:, 2, 2, 2], 3)
     assert fitted.mean[0, 2, 2].item() == pytest.approx(kept.mean(), abs=1e-6)
     assert (fitted.coefficients[5, 5] == 0).all()
@@ -49,12 +49,12 @@ def test_pixels_without_data_have_no_part_in_the_fit(tmp_path, bundle):
 def test_no_train_months_no_baselines(tmp_path, bundle):
     cube = tied_cube(tmp_path / "august.zarr", months=(8,))
     with pytest.raises(SunaugError, match="no usable frame in the train months"):
-        baseline_errors(cube, real_frames(cube, bundle, ["aia171"], n=2))
+        fit_baselines(cube, bundle.info, ["aia171"])
 
 
 def test_a_channel_that_the_cube_lacks_has_no_errors(tmp_path, bundle):
     cube = tied_cube(tmp_path / "tied.zarr").sel(channel=["aia171", "aia131"])
-    found = baseline_errors(cube, real_frames(cube, bundle, n=2))
+    found = fit_baselines(cube, bundle.info, ["aia171", "aia131"]).errors(real_frames(cube, bundle, n=2))
     assert found["regression"].rms.shape == (2, 3)
     assert np.isnan(found["regression"].rms).all()
     assert np.isnan(found["mean frame"].total).all()

@@ -83,12 +83,11 @@ def test_frames_that_are_whole_are_kept(made, tmp_path, bundle, frames):
     assert total_steps(frames, QUICK) == 10
 
 
-def test_a_run_that_was_killed_before_its_cube_stood_begins_again(made, tmp_path, bundle, frames, monkeypatch):
+def test_a_run_that_was_killed_before_its_cube_stood_begins_again(made, tmp_path, bundle, frames):
     path = tmp_path / "begun.zarr"
-    with monkeypatch.context() as patch:
-        patch.setattr("sunaug.cube.store.commit", mock.Mock(side_effect=KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            reconstruct(path, bundle, frames, QUICK)
+    killed = mock.patch("sunaug.cube.store.commit", side_effect=KeyboardInterrupt)
+    with killed, pytest.raises(KeyboardInterrupt):
+        reconstruct(path, bundle, frames, QUICK)
     again = open_cube(reconstruct(path, bundle, frames, QUICK))
     np.testing.assert_array_equal(again["w"].values, open_cube(made)["w"].values)
 
