@@ -43,7 +43,7 @@ def directions(
     elif out is not None and "flare_limit" not in opened.directions:
         raise UsageError(f"{bundle}: its directions are of an older sunaug, which measured less; leave --no-fit out.")
     fitted = opened.directions
-    typer.echo(f"conditions explain {float(fitted['condition_share']):.0%} of the variance of W; of the rest:")
+    typer.echo(f"conditions explain {float(fitted['condition_share']):.0%} of the variance; of the rest:")
     for number, share in enumerate(fitted["explained"][:components].tolist()):
         typer.echo(f"  component {number}: {share:.1%}")
     correlations = ", ".join(

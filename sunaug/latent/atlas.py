@@ -95,7 +95,7 @@ def write_atlas(bundle: Bundle, effects: Effects, folder: Path) -> Path:
     page = [
         f"# Directions of {bundle.info.name}",
         "",
-        f"Conditions explain {float(bundle.directions['condition_share'][0]):.0%} of the variance of W. The components "
+        f"Conditions explain {float(bundle.directions['condition_share'][0]):.0%} of the variance. The components "
         "are of the rest, from a million latents. Each cell names what changes most along the direction, by a step of "
         "one standard deviation, in units of the spread between samples; measured at -2 and +2 on the same latents.",
         "",

@@ -147,7 +147,7 @@ def test_parameters_and_weights_are_those_of_the_networks():
         {"r2": True, "penalty_interval": 1},
         {"checkpoint_from": 32},
         {"discriminator": "both", "path_length_weight": 2.0},
-        {"architecture": "biggan", "loss": "hinge", "orthogonal_weight": 1e-4},
+        {"architecture": "biggan", "attention_resolution": 16, "orthogonal_weight": 1e-4},
     ],
 )
 def test_activations_are_those_of_a_real_step(changes):
