@@ -146,7 +146,7 @@ def test_a_short_training_on_real_frames_is_three_times_closer_to_them_than_none
     catalogue = real_data / "flares" / "goes_flares_1996_2022.csv"
     cube = open_cube(ingest(files, tmp_path / "cube.zarr", size=32, flares=catalogue).cube)
     widths = {"base_width": 512, "max_width": 32, "z_dim": 32, "w_dim": 32}
-    recipe = load_recipe("stylealae-64", **widths, images=16_000, growth_images=1_000, ema_half_life=1_000)
+    recipe = load_recipe("stylealae-64", **widths, images=8_000, growth_images=500, ema_half_life=1_000)
     judge = Judge.of(cube, n=128, backbone=inception_backbone(None), cache=None, conditions=recipe.labels)
     trained = train(cube, tmp_path / "run", recipe, accelerator="cpu")
     torch.manual_seed(recipe.seed)
