@@ -53,9 +53,8 @@ def figures(errors: Errors, channels: list[str], names: list[str]) -> dict[str, 
 
 
 def reconstructed(bundle: Bundle, frames: RealFrames, settings: Projection, folder: Path) -> xr.Dataset:
-    return open_cube(
-        reconstruct(folder / f"{settings.layers}-{'-'.join(frames.counted)}.zarr", bundle, frames, settings)
-    )
+    name = f"{bundle.info.name}-{len(frames)}-{settings.steps}-{settings.layers}-{'-'.join(frames.counted)}.zarr"
+    return open_cube(reconstruct(folder / name, bundle, frames, settings))
 
 
 def errors_in(made: xr.Dataset) -> Errors:

@@ -1,8 +1,9 @@
 """Projection of real frames: which intermediate latent w makes the image that is nearest to a frame.
 
-By optimisation, as Karras et al. 2020 do it (section 5 and appendix D): from the mean w of the frame's condition, with
-noise on w that fades, so that the search first looks far and then near. Pixels without data do not count, so that a
-frame of some channels alone is projected like any other, and the generator completes the rest.
+By optimisation, as Karras et al. 2020 do it (section 5 and appendix D): from the mean w of the frame's condition, or
+from what the bundle's encoder makes of it, with noise on w that fades, so that the search first looks far and then
+near. Pixels without data do not count, so that a frame of some channels alone is projected like any other, and the
+generator completes the rest.
 
 Three things differ from the paper. The loss compares scaled intensities at several resolutions in place of LPIPS: its
 features are of photographs, and would have to be downloaded. The generator's noise inputs are left out, not optimised:
@@ -99,7 +100,9 @@ def counting_on(report: Callable[[int], None], before: int) -> Callable[[int], N
 
 
 def starting_w(bundle: Bundle, frames: Tensor, fluxes: NDArray[np.float64]) -> Tensor:
-    """Where the search for a frame's w begins: at the mean w of its condition.
+    """Where the search for a frame's w begins: at the mean w of its condition, or where an encoder puts it.
+
+    An encoder has never seen a frame with gaps, so that it is asked for whole ones alone.
 
     Parameters
     ----------
@@ -118,8 +121,12 @@ def starting_w(bundle: Bundle, frames: Tensor, fluxes: NDArray[np.float64]) -> T
     if config.labels:
         usual = bundle.reference["fluxes"].median(dim=0).values.numpy()
         condition = torch.from_numpy(config.encode(np.where(np.isnan(fluxes), usual, fluxes)))
+    whole = frames.isfinite().flatten(1).all(dim=1)
     with torch.inference_mode():
-        return bundle.generator.mean_w(condition).expand(len(frames), -1).clone()
+        start = bundle.generator.mean_w(condition).expand(len(frames), -1).clone()
+        if bundle.image_encoder is not None and whole.any():
+            start[whole] = bundle.image_encoder(frames[whole])
+    return start
 
 
 def pyramid_loss(images: Tensor, target: Tensor, weight: Tensor) -> Tensor:

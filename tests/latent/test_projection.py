@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ from sunaug.errors import UsageError
 from sunaug.latent import projection
 from sunaug.latent.ganspace import draw_latents
 from sunaug.latent.projection import GROUP, Projection, Projector, pyramid_loss, starting_w
-from sunaug.networks import make_generator
+from sunaug.networks import ARCHITECTURES, make_generator
 from tests.models import make_bundle
 
 NONE = np.full((1, 2), np.nan)
@@ -63,6 +64,32 @@ def test_an_unconditional_bundle_starts_at_its_mean_w(tmp_path):
     projector = Projector(bundle, Projection(steps=60))
     made = projector.images(projector.project(frames, np.empty((2, 0)), range(2)))
     assert (mean_square(made, frames) < 0.1 * mean_square(bundle.generator.synthesize(start), frames)).all()
+
+
+def test_whole_frames_start_where_the_encoder_puts_them(bundle, own):
+    frames = own[0].clone()
+    frames[1, 2, 5, 5] = torch.nan
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 8)).requires_grad_(False)
+    encoding = dataclasses.replace(bundle, image_encoder=encoder)
+    start = starting_w(encoding, frames, np.full((4, 2), 1e-6))
+    torch.testing.assert_close(start[[0, 2, 3]], encoder(frames[[0, 2, 3]]))
+    torch.testing.assert_close(start[1], starting_w(bundle, frames, np.full((4, 2), 1e-6))[1])
+
+
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"stylegan2"}))
+def test_frames_of_other_architectures_are_found_again(bundle, architecture):
+    torch.manual_seed(0)
+    config = ARCHITECTURES[architecture].config(size=16, image_channels=3, base_width=64, max_width=16, z_dim=8)
+    info = bundle.info.model_copy(update={"architecture": architecture, "network": config})
+    generator = make_generator(config).eval().requires_grad_(False)
+    other = dataclasses.replace(bundle, info=info, generator=generator)
+    fluxes = np.full((2, 2), 1e-5)
+    w = generator.mapping(torch.randn(2, 8), torch.from_numpy(config.encode(fluxes)))
+    frames = generator.synthesize(w)
+    projector = Projector(other, Projection(steps=80))
+    made = projector.images(projector.project(frames, fluxes, range(2)))
+    start = generator.synthesize(starting_w(other, frames, fluxes))
+    assert (mean_square(made, frames) < 0.3 * mean_square(start, frames)).all()
 
 
 def test_the_loss_is_the_mean_square_at_every_resolution():
@@ -161,7 +188,7 @@ def test_a_missing_channel_is_completed_by_one_that_it_is_tied_to(bundle, own):
     with torch.no_grad():
         for layer in tied.to_image:
             layer.conv.weight[2], layer.bias[2] = -layer.conv.weight[0], -layer.bias[0]
-    toy = type(bundle)(bundle.path, bundle.info, tied.requires_grad_(False), bundle.reference, {}, "")
+    toy = dataclasses.replace(bundle, generator=tied.requires_grad_(False))
     frames = tied.synthesize(own[1])
     given = frames.clone()
     given[:, 1:] = torch.nan
