@@ -28,6 +28,7 @@ from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
 from sunaug.generation import fit_steering
 from sunaug.latent.activity import hot_emission
+from sunaug.networks.patches import in_tiles
 from sunaug.training.checkpoint import checkpoint_paths
 from sunaug.training.frames import TrainingFrames, load_frames
 from sunaug.training.loop import TrainedGenerator, train
@@ -281,10 +282,12 @@ def train_bundle(
     critic = fit_frames_critic(trained.frames, recipe.labels)
     if critic is not None:
         write_critic(path, critic)
-    if info.network.labels:
+    speak = say or _silent
+    if in_tiles(trained.generator):
+        speak(f"no directions: fitting them takes thousands of images, too many of {info.network.size} pixels.")
+    elif info.network.labels:
         # A direction towards flares is fitted on what the network is conditioned on.
         write_directions(path, fit_steering(load_bundle(path)))
-    speak = say or _silent
     if not add_reference(load_bundle(path), opened, speak):
         speak("too few train or validation frames with known labels for a gate: samples of this bundle stay unjudged.")
     return path

@@ -2,8 +2,9 @@
 
 The trainer itself makes its steps, with tensors that have a shape and no content (PyTorch's fake tensors). So the
 estimate follows whatever the trainer does, costs seconds at any resolution, and counts what formulas for the networks
-would only approximate: the second derivatives of the penalties, checkpointing, parts of a batch, bfloat16. What an
-operation needs only while it runs (a convolution's workspace) and the memory that the libraries take is not in it.
+would only approximate: the second derivatives of the penalties, checkpointing, parts of a batch, bfloat16. Of what an
+operation needs only while it runs, the copies that convolutions make are counted, which are large in the second
+derivatives. The memory that the libraries take is not in it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ __all__ = [
 MEASURE_SECONDS = 8.0
 """Time that the timed steps may take, as foreseen."""
 
+_KERNEL_ARGUMENT = {torch.ops.aten.convolution: 1, torch.ops.aten.convolution_backward: 2}
 _SMALLEST_SIZE = 8
 _SMALLEST_BATCH = 4
 _PEAK_SHARE = 0.3
@@ -78,7 +80,8 @@ class StepCounter(TorchDispatchMode):
     flops : int
         Of convolutions and matrix products, forward and backward, two for a multiply-add.
     alive, peak : int
-        Bytes of the tensors that were made inside: now, and at most so far. Tensors that share memory count once.
+        Bytes of the tensors that were made inside: now, and at most so far. Tensors that share memory count once. The
+        peak has the copies that convolutions make for a moment.
     """
 
     def __init__(self) -> None:
@@ -96,6 +99,7 @@ class StepCounter(TorchDispatchMode):
         for one in tree_leaves(out):
             if isinstance(one, Tensor):
                 self._count(one.untyped_storage(), before)
+        self.peak = max(self.peak, self.alive + _copied(func, args))
         return out
 
     def _count(self, storage: Any, before: set[int]) -> None:
@@ -105,11 +109,24 @@ class StepCounter(TorchDispatchMode):
             return
         self._sizes[key] = storage.nbytes()
         self.alive += self._sizes[key]
-        self.peak = max(self.peak, self.alive)
         weakref.finalize(storage, self._free, key)
 
     def _free(self, key: int) -> None:
         self.alive -= self._sizes.pop(key, 0)
+
+
+def _copied(func: Any, args: Any) -> int:
+    """Bytes that a convolution has alive only while it runs: its kernel in blocks, and what is not channels-last.
+
+    In second derivatives the kernel is as large as the images: the gradient with respect to a kernel is a convolution
+    of two of them.
+    """
+    if func._overloadpacket not in _KERNEL_ARGUMENT:
+        return 0
+    kernel = args[_KERNEL_ARGUMENT[func._overloadpacket]]
+    planes = [one for one in args[:3] if isinstance(one, Tensor) and one.dim() == 4]
+    odd = [one for one in planes if not one.is_contiguous(memory_format=torch.channels_last)]
+    return sum(one.numel() * one.element_size() for one in (kernel, *odd))
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Journal:
             with torch.inference_mode():
                 scaled = synthesize_whole(generator, generator.mapping(z, condition.to(device)), noise)
                 if in_tiles(generator):
-                    scaled = F.avg_pool2d(scaled, config.size // TILE)
+                    scaled = F.adaptive_avg_pool2d(scaled, TILE)
             for image in scaling.unscale(scaled.float().cpu().numpy()):
                 panels.append((f"{flux:.0e} W m-2" if config.condition_width else "", image))
         return contact_sheet(

@@ -139,3 +139,16 @@ def test_a_resumed_run_does_not_need_the_bundle_that_it_started_from(cube, tmp_p
     bundle = load_bundle(bundle_of(cube, tmp_path / "run", start=str(small.path), images=16, resume=True))
     assert bundle.info.training["images"] == 16
     assert small.info.training_ranges[0] in bundle.info.training_ranges
+
+
+def test_a_run_on_patches_ends_in_an_ordinary_bundle_without_directions(cube, tmp_path, monkeypatch):
+    """With tiles of 4 pixels, 16 are a large image."""
+    monkeypatch.setattr("sunaug.networks.patches.TILE", 4)
+    said = []
+    path = bundle_of(cube, tmp_path / "run", patch=8, images=32, say=said.append)
+    assert any("no directions" in sentence for sentence in said)
+    bundle = load_bundle(path)
+    assert not bundle.directions
+    made = sunaug.generate(bundle, 2, seed=4)["intensity"].values
+    monkeypatch.undo()
+    np.testing.assert_allclose(sunaug.generate(load_bundle(path), 2, seed=4)["intensity"].values, made, atol=1e-2)

@@ -12,7 +12,7 @@ from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.estimate import StepCounter, estimate, layer_table, measure_rate
 from sunaug.training.frames import TrainingFrames
 from sunaug.training.loop import network_config
-from sunaug.training.recipe import Recipe
+from sunaug.training.recipe import Recipe, load_recipe
 from sunaug.training.trainer import Trainer
 from tests.cli.commands import sunaug
 from tests.models import RECIPE, make_cube
@@ -104,6 +104,19 @@ def test_recomputing_takes_time_and_parts_take_it_too_but_both_save_memory():
     assert parts.total - parts.activations == plain.total - plain.activations
 
 
+def test_a_convolution_copies_what_is_not_channels_last():
+    """Measured with the kernel's count of pages: the kernel in blocks, and images in another layout, for its time."""
+    last = torch.zeros(2, 8, 32, 32).contiguous(memory_format=torch.channels_last)
+    first, kernel = torch.zeros(2, 8, 32, 32), torch.zeros(4, 8, 3, 3).contiguous(memory_format=torch.channels_last)
+    peaks = []
+    for image in (last, first):
+        with StepCounter() as counter:
+            torch.nn.functional.conv2d(image, kernel, padding=1)
+        peaks.append(counter.peak)
+    made, kernel_bytes = 4 * 2 * 4 * 32 * 32, 4 * 4 * 8 * 9
+    assert peaks == [made + kernel_bytes, made + kernel_bytes + 4 * 2 * 8 * 32 * 32]
+
+
 def test_processes_share_a_batch():
     chosen = recipe(batch=16)
     config = network_config(chosen, 32, 3)
@@ -174,6 +187,12 @@ def test_a_4096_pixel_training_is_estimated_without_its_memory():
     found = estimate(config, recipe(checkpoint_from=512, **PLAIN))
     assert found.activations > 1e9
     assert [row.name for row in found.layers["generator"]][-1] == "4096x4096"
+
+
+@pytest.mark.slow
+def test_the_preset_for_4096_pixels_fits_an_80_gb_card():
+    chosen = load_recipe("gpu-4096")
+    assert estimate(network_config(chosen, 4096, 1), chosen).total < 70e9
 
 
 def test_the_rate_comes_from_the_training_or_a_smaller_one(monkeypatch):
