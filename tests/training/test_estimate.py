@@ -178,8 +178,8 @@ def test_activations_are_those_of_a_real_step(changes):
     real.steps = 0
     parameters = [one for network in networks for one in network.parameters()]
     saved = SavedForBackward(parameters).step(real)
-    # What lives for a moment only (a block that is computed again) is in the estimate and not among what is saved.
-    assert found.activations == pytest.approx(saved, rel=0.2)
+    # What lives for a moment only (a block computed again, a convolution's copies) is estimated, and is not saved.
+    assert found.activations == pytest.approx(saved, rel=0.3)
 
 
 def test_a_4096_pixel_training_is_estimated_without_its_memory():
