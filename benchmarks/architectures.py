@@ -59,6 +59,8 @@ MARKS = ("<!-- table -->", "<!-- /table -->")
 
 COMMON: dict[str, Any] = {
     "batch": 8,
+    "base_width": 1024,
+    "max_width": 64,
     "z_dim": 64,
     "conditions": CONDITIONS,
     "augment": ("translation", "cutout"),
@@ -70,14 +72,28 @@ COMMON: dict[str, Any] = {
 }
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "stylegan2": {
-        "base_width": 1024,
-        "max_width": 64,
-        "w_dim": 64,
-        "r1_gamma_end": 0.3,
+    "stylegan2": {"w_dim": 64, "r1_gamma": 2.0, "r1_gamma_end": 0.3},
+    # As the preset biggan-64; batch norm wants larger batches.
+    "biggan": {
+        "batch": 16,
+        "attention_resolution": 16,
+        "loss": "hinge",
+        "generator_rate": 2e-4,
+        "discriminator_rate": 4e-4,
+        "betas": (0.0, 0.999),
+        "orthogonal_weight": 1e-4,
+        "r1_gamma": 0.0,
+        "r1_gamma_end": 0.0,
+        "style_mixing": 0.0,
     },
-    "biggan": {},
-    "stylealae": {},
+    # As the preset stylealae-64.
+    "stylealae": {
+        "w_dim": 64,
+        "loss": "non_saturating",
+        "discriminator_rate": 3e-3,
+        "r1_gamma": 1.0,
+        "r1_gamma_end": 0.1,
+    },
 }
 TITLES = {"stylegan2": "StyleGAN2", "biggan": "BigGAN", "stylealae": "StyleALAE"}
 
@@ -103,8 +119,7 @@ def recipe_of(name: str, images: int, seed: int) -> Recipe:
         sample_images=often,
         health_images=max(images // 20, 1),
         keep_checkpoints=1,
-        **COMMON,
-        **RECIPES[name],
+        **{**COMMON, **RECIPES[name]},
     )
 
 
