@@ -85,6 +85,7 @@ def test_a_bundle_without_a_critic_says_that_nothing_is_refused(bundle, tmp_path
     assert "no critic" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_leaves_nothing_that_is_in_the_way(bundle, tmp_path):
     common = ("generate", "--n", 2, "--bundle", bundle, "--out", tmp_path / "r.zarr")
     done = sunaug(*common, "--scheduler", "tcp://127.0.0.1:9")

@@ -40,6 +40,7 @@ def refused(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path, refused):
     cube = make_cube(tmp_path / "c.zarr")
     recipe = write_recipe(tmp_path / "recipe.yaml", images=320, checkpoint_images=16, sample_images=400)

@@ -92,6 +92,7 @@ def test_a_session_by_keyboard(cubes, tmp_path):
     assert stored[0][4] > 1000
 
 
+@pytest.mark.slow
 def test_on_a_phone(cubes, tmp_path):
     with (
         served(cubes, tmp_path / "a.sqlite", "--mode", "pair", "--n", 2) as (_, address),

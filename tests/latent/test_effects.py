@@ -73,6 +73,7 @@ def test_the_atlas_is_a_page_with_pictures_and_numbers(tmp_path):
     np.testing.assert_allclose(np.array(stored["change_per_stddev"], float), effects.change, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_a_critic_has_its_say_in_the_flare_direction(tmp_path):
     from sunaug.bundle import write_critic
     from sunaug.generation import fit_steering

@@ -128,11 +128,12 @@ def expected(days, tmp_path_factory) -> dict[str, bytes]:
     "moments",
     [
         (2, 11, 26),
-        pytest.param((1, 8, 33), marks=pytest.mark.slow),
-        pytest.param((5, 14, 40), marks=pytest.mark.slow),
-        pytest.param((3, 19, 22), marks=pytest.mark.slow),
+        (1, 8, 33),
+        (5, 14, 40),
+        (3, 19, 22),
     ],
 )
+@pytest.mark.slow
 def test_workers_killed_while_they_write(cluster, days, expected, tmp_path, moments):
     dying = [cluster.start_worker(fatal) for fatal in moments]
 

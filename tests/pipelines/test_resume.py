@@ -86,6 +86,7 @@ def test_killed_again_and_again(days, tmp_path):
     assert _content(cube) == _content(tmp_path / "whole" / "cube.zarr")
 
 
+@pytest.mark.slow
 def test_a_killed_append_leaves_readers_their_cube(days, tmp_path):
     first = tmp_path / "cube.zarr"
     _finish(days[0], first)

@@ -106,6 +106,7 @@ def test_a_bucket_gives_the_bytes_of_a_folder(bucket, days, tmp_path):
 
 
 @pytest.mark.usefixtures("_small_shards")
+@pytest.mark.slow
 def test_given_again_and_appended(bucket, days, tmp_path):
     pattern, cube = f"{bucket}/fits/*.fits", f"{bucket}/grown.zarr"
     ingest([pattern], cube, size=32)

@@ -92,6 +92,7 @@ def test_lazy_penalties_are_averaged_over_their_cycle():
     assert estimated(path_length_weight=2.0, path_length_interval=2).flops > fourth
 
 
+@pytest.mark.slow
 def test_recomputing_takes_time_and_parts_take_it_too_but_both_save_memory():
     plain = estimated(size=64, batch=32)
     recomputed = estimated(size=64, batch=32, checkpoint_from=16)
