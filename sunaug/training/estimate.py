@@ -432,7 +432,9 @@ def measure_rate(config: NetworkConfig, recipe: Recipe, fabric: Fabric, flops: f
     for size, batch, _ in affordable:
         smaller = config.model_copy(update={"size": size})
         # One part, and not compiled, which would take longer than all that is timed.
-        shown = recipe.model_copy(update={"batch": batch, "accumulate": 1, "compile": False, "growth_images": 0})
+        # Nor discriminators at lower resolutions, which have no room in the smallest images.
+        plain = {"accumulate": 1, "compile": False, "growth_images": 0, "discriminator_scales": 1}
+        shown = recipe.model_copy(update={"batch": batch, **plain})
         try:
             return _timed(Trainer(_blank_frames(smaller), smaller, shown, fabric), cycle)
         except torch.OutOfMemoryError:

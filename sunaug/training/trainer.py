@@ -1,10 +1,10 @@
 """One training step, top to bottom: the heart of the training.
 
-A step shows real frames and fakes under the same conditions to one or several discriminators, updates them, then updates
-the generator with the same fakes; where the architecture has an encoder, that and the generator then learn to undo each
-other. The batch is split over processes and, where memory is short, over parts; every
-sample has random numbers of its own (`sunaug.training.draws`) and gradients are averaged over all parts, so that
-neither changes what a step does.
+A step shows real frames and fakes under the same conditions to one or several discriminators, updates them, then
+updates the generator with the same fakes; where the architecture has an encoder, that and the generator then learn to
+undo each other. The batch is split over processes and, where memory is short, over parts; every sample has random
+numbers of its own (`sunaug.training.draws`) and gradients are averaged over all parts, so that neither changes what a
+step does.
 """
 
 from __future__ import annotations
