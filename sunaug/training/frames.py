@@ -139,4 +139,5 @@ def load_frames(
         times=train["time"].values.astype("datetime64[ns]"),
         observed=torch.from_numpy(observed) if missing_channels == "learn" else None,
     )
-    return frames if observed.any(axis=1).all() else frames.take(observed.any(axis=1))
+    something = np.asarray(observed.any(axis=1))
+    return frames if something.all() else frames.take(something)

@@ -196,8 +196,8 @@ class Trainer:
                 pixel.checkpoint_from = recipe.checkpoint_from
                 if (encoder := getattr(pixel, "encoder", None)) is not None:
                     self.encoder_averages = Averages(encoder, recipe.ema_half_life, recipe.ema_power)
-                share = penalty_share(pixel)
-                self.critics[name] = self._critic(pixel, recipe.loss, recipe.discriminator_rate, 1.0, penalty=share)
+                penalty = penalty_share(pixel)
+                self.critics[name] = self._critic(pixel, recipe.loss, recipe.discriminator_rate, 1.0, penalty=penalty)
         if recipe.discriminator in ("projected", "both"):
             projected = ProjectedDiscriminator(config, seed=recipe.seed).to(fabric.device)
             weight = recipe.projected_weight if recipe.discriminator == "both" else 1.0

@@ -1,5 +1,6 @@
 """Discriminators at several resolutions."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -75,7 +76,7 @@ def test_every_scale_is_trained_and_resumed():
     after = first.critics["pixel_half"].network.parameters()
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
     second = make_trainer(**options)
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     for trainer in (first, second):
         trainer.step()
     assert_same_bits(first.state_dict(), second.state_dict())
