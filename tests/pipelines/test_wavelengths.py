@@ -35,7 +35,7 @@ def make_cube(path):
         intensity[row, random.choice(len(NAMES), 3, replace=False)] = np.nan
         status[row] = FrameStatus.PARTIAL
     times = np.datetime64("2012-01-03", "ns") + np.arange(FRAMES) * np.timedelta64(6, "h")
-    create_cube(path, channels=NAMES, size=SIZE, disk_radius=RADIUS, times=times)
+    create_cube(path, channels=NAMES, size=SIZE, disk_radius=RADIUS, intensity_scale="physical", times=times)
     fluxes = 10 ** random.uniform(-6.5, -4, FRAMES)
     values = {"intensity": intensity, "forecast_flux": fluxes, "nowcast_flux": fluxes / 3, "frame_status": status}
     write_frames(path, 0, values)
