@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 
 import sunaug
 from pipelines.train import train_bundle
@@ -11,6 +12,8 @@ from sunaug.cube import FrameStatus, create_cube, open_cube, write_frames
 from sunaug.errors import UsageError
 from sunaug.fidelity.images import display_images
 from sunaug.lexicon import CHANNELS
+from sunaug.scaling import default_scaling
+from sunaug.sources import RejectedFile, fits_files
 from sunaug.training.loop import check_cube
 from sunaug.training.recipe import Recipe
 from tests.models import RECIPE, quick_fits
@@ -93,3 +96,24 @@ def test_magnetograms_are_not_mirrored(made):
     cube, _ = made
     with pytest.raises(UsageError, match="magnetograms must not be mirrored"):
         check_cube(open_cube(cube), recipe(mirror=True))
+
+
+def test_real_cutouts_of_three_wavelengths_are_known_and_refused(real_data):
+    """171, 193 and 304 Å of a flare at the limb, no full disks: named by their channels, each within its range."""
+    folder = real_data / "aia_flare_cutouts_fits"
+    if not folder.is_dir():
+        pytest.skip(f"no cut-outs at {folder}")
+    names = ["aia171", "aia193", "aia304"]
+    files = sorted(folder.glob("*"))
+    references = [reference for path in files for reference in fits_files.refer(path)]
+    assert [one.channels for one in references] == [(name,) for name in names] * 8
+    scaling = default_scaling(names)
+    for number, reference in enumerate(references[:3]):
+        with fits.open(reference.path) as units:
+            image = next(unit for unit in units if unit.data is not None)
+            rates = (image.data / image.header["EXPTIME"]).astype(np.float32)
+        scaled = scaling.scale(np.broadcast_to(rates, (3, *rates.shape)))[number]
+        assert -1 < np.median(scaled) < 0.5
+        assert scaled.max() > 0.5
+        with pytest.raises(RejectedFile, match="not full disk: 37"):
+            fits_files.read(reference)
