@@ -184,7 +184,7 @@ def table(found: dict[str, Any]) -> str:
     head = ["architecture", "parameters of the generator"]
     for label in floor:
         head += [label, "over its floor", "coverage"]
-    head += ["diversity", "seconds per 1,000 images", "noticed collapses"]
+    head += ["diversity", "processor seconds per 1,000 images", "noticed collapses"]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
 
     def listed(some: Iterable[float | None], form: str) -> str:
@@ -198,7 +198,7 @@ def table(found: dict[str, Any]) -> str:
             cells += [listed(distances, ".3g"), over, listed(values(one, label, "coverage"), ".2f")]
         runs = one["runs"]
         cells += [listed((made["diversity"] for made in runs), ".2f")]
-        cells += [listed((1000 * made["seconds"] / max(made["images"], 1) for made in runs), ".0f")]
+        cells += [listed((made.get("processor_seconds_per_thousand") for made in runs), ".0f")]
         cells += [", ".join(str(len(made["collapses"])) if made["finite"] else "not finite" for made in runs)]
         lines.append(f"| {' | '.join(cells)} |")
     real = ["real train frames", ""]

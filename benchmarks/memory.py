@@ -1,6 +1,6 @@
 """Peak memory and time of one training step against resolution, with each saving on and off.
 
-    python -m benchmarks.memory [--budget-gib 6] [--budget-seconds 150] [--sizes 64 ... 4096]
+    python -m benchmarks.memory [--budget-gib 10] [--budget-seconds 240] [--sizes 64 ... 4096]
     python -m benchmarks.memory --only proof
 
 Each point is a process of its own. Its peak is what the kernel counted (VmHWM) beyond what the process had after a step
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ PROOFS: dict[str, dict[str, Any]] = {
     "whole image, checkpointing": {"checkpoint_from": 64},
     "patch of 512, widths 32768 / 512": {"base_width": 32768, "max_width": 512, "patch": 512, "checkpoint_from": 64},
 }
+PROOF_SECONDS = 3600.0
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "large-images.md"
 BEGIN, END = "<!-- memory: begin -->", "<!-- memory: end -->"
@@ -136,23 +138,24 @@ def measure_image(size: int, changes: dict[str, Any]) -> dict[str, float]:
 
 
 def in_process(what: str, size: int, changes: dict[str, Any], patience: float) -> dict[str, float]:
-    """Measure in a process of its own.
+    """Measure a ``step`` or an ``image`` in a process of its own.
 
     Raises
     ------
-    subprocess.CalledProcessError
-        If it fails.
+    subprocess.CalledProcessError, subprocess.TimeoutExpired
+        If it fails, or takes more than `patience` seconds.
     """
     point = json.dumps({"what": what, "size": size, "changes": changes, "patience": patience})
     command = [sys.executable, "-m", "benchmarks.memory", "--point", point]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | _GIVE_BACK)
+    environment = os.environ | _GIVE_BACK
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=patience)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def speed_of_steps() -> float:
     """FLOP per second of a small step, to foresee how long large ones take."""
-    found = in_process("step", 128, {}, 10.0)
+    found = in_process("step", 128, {}, PROOF_SECONDS)
     return expected(128, {}).flops * COMMON["batch"] / found["seconds"]
 
 
@@ -168,7 +171,8 @@ def row(size: int, saving: str, budget_gib: float, budget_seconds: float, speed:
         "measured": None,
     }
     if cost.total <= budget_gib * 2**30 and seconds <= budget_seconds:
-        found["measured"] = in_process("step", size, SAVINGS[saving], budget_seconds)
+        with suppress(subprocess.TimeoutExpired):
+            found["measured"] = in_process("step", size, SAVINGS[saving], budget_seconds)
     return found
 
 
@@ -213,14 +217,14 @@ def prove() -> dict[str, dict[str, Any]]:
     """A step on whole images, one on patches and an image at 4096 pixels."""
     found: dict[str, dict[str, Any]] = {}
     for name, changes in PROOFS.items():
-        measured = in_process("step", 4096, changes, 0.0)
+        measured = in_process("step", 4096, changes, PROOF_SECONDS)
         cost = expected(4096, changes).total / MIB
         found[f"training step, {name}"] = {**measured, "estimated_mib": round(cost, 1)}
         print(name, found[f"training step, {name}"], flush=True)
     for changes in PROOFS.values():
         shape = {key: value for key, value in changes.items() if key in ("base_width", "max_width")}
         widths = f"{shape.get('base_width', COMMON['base_width'])} / {shape.get('max_width', COMMON['max_width'])}"
-        found[f"generated image, widths {widths}"] = in_process("image", 4096, shape, 0.0)
+        found[f"generated image, widths {widths}"] = in_process("image", 4096, shape, PROOF_SECONDS)
         print(widths, found[f"generated image, widths {widths}"], flush=True)
     return found
 
@@ -248,8 +252,8 @@ def main() -> None:
     """Measure and write the table, or one point for the process that asks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--budget-gib", type=float, default=6.0)
-    parser.add_argument("--budget-seconds", type=float, default=150.0)
+    parser.add_argument("--budget-gib", type=float, default=10.0)
+    parser.add_argument("--budget-seconds", type=float, default=240.0)
     parser.add_argument("--only", choices=("table", "proof"))
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

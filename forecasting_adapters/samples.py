@@ -173,7 +173,7 @@ class SampleForm:
                 np.subtract(out, np.float32(2 * low / (high - low) + 1), out=out)
                 np.fmax(out, np.float32(-1), out=out)
         else:
-            # No scaling gives less than -1, so that this changes pixels without data alone.
+            # Only pixels without data are less, and negative fields beyond the range of a magnetogram.
             np.fmax(self.scaling.scale(frame), np.float32(-1), out=image)
 
     def labels(self, forecast_flux: NDArray[np.float64], nowcast_flux: NDArray[np.float64]) -> NDArray[np.int64]:

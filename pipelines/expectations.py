@@ -42,8 +42,9 @@ def expectations(cube: str | Path, recipe: Recipe, *, accelerator: str = "auto",
     """
     opened = open_cube(cube)
     check_cube(opened, recipe)
-    frames = known_frames(opened, recipe.labels).sizes["time"]
-    config = network_config(recipe, opened.sizes["y"], opened.sizes["channel"])
+    frames = known_frames(opened, recipe.labels, recipe.missing_channels).sizes["time"]
+    channels = [str(name) for name in opened["channel"].values]
+    config = network_config(recipe, opened.sizes["y"], len(channels), channels)
     cost = estimate(config, recipe, n_frames=frames, devices=devices)
     fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
     rate = measure_rate(config, recipe, fabric, cost.flops, devices=devices)

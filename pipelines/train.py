@@ -27,7 +27,7 @@ from sunaug.fidelity.fitting import add_reference
 from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
 from sunaug.generation import fit_steering
-from sunaug.latent.activity import hot_emission
+from sunaug.latent.activity import hot_channels, hot_emission
 from sunaug.networks.patches import in_tiles
 from sunaug.training.checkpoint import checkpoint_paths
 from sunaug.training.frames import TrainingFrames, load_frames
@@ -128,8 +128,17 @@ def _hardware() -> str:
 
 
 def fit_frames_critic(frames: TrainingFrames, labels: tuple[str, ...]) -> Critic | None:
-    """The critic of training frames; None where they are too few for one, see `sunaug.critic.fit_critic`."""
-    return fit_critic(frames.images.cpu(), frames.fluxes, frames.times, labels, frames.weights)
+    """The critic of training frames that lack no channel; None where they are too few, see `fit_critic`."""
+    whole = frames.whole()
+    return fit_critic(whole.images.cpu(), whole.fluxes, whole.times, labels, whole.weights)
+
+
+def _hot_emission(trained: TrainedGenerator, disk_radius: float) -> torch.Tensor:
+    """Of each training frame, shape (n,); NaN for those that lack a hot channel."""
+    found = hot_emission(trained.frames.images, trained.channels, disk_radius)
+    if trained.frames.observed is not None:
+        found[~trained.frames.observed[:, hot_channels(trained.channels)].all(dim=1)] = torch.nan
+    return found
 
 
 def add_critic(bundle: Bundle, cube: str | Path) -> str:
@@ -147,7 +156,14 @@ def add_critic(bundle: Bundle, cube: str | Path) -> str:
     """
     opened = open_cube(cube)
     labels = bundle.info.network.labels
-    frames = load_frames(opened, bundle.info.scaling, labels, bundle.info.recipe.get("class_balance", 0.5))
+    recipe = bundle.info.recipe
+    frames = load_frames(
+        opened,
+        bundle.info.scaling,
+        labels,
+        recipe.get("class_balance", 0.5),
+        recipe.get("missing_channels", "skip"),
+    )
     reference = bundle.reference["fluxes"].numpy()
     if frames.fluxes.shape != reference.shape or not np.array_equal(frames.fluxes, reference):
         raise SunaugError(f"{cube}: its train frames are not those that {bundle.path} was trained on; give that cube.")
@@ -273,7 +289,7 @@ def train_bundle(
     )
     reference = {
         "fluxes": torch.from_numpy(trained.frames.fluxes),
-        "hot_emission": hot_emission(trained.frames.images, trained.channels, disk_radius),
+        "hot_emission": _hot_emission(trained, disk_radius),
         "times": torch.from_numpy(trained.frames.times.astype(np.int64)),
     }
     path = out / "bundle"

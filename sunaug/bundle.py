@@ -128,10 +128,10 @@ class BundleInfo(BaseModel):
     def within_range(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unscaled images (n, channel, y, x) without what no frame can hold.
 
-        Below the range of the scaling is its lowest intensity, not negative light; display counts end at 255.
+        Below the range of the scaling is its lowest intensity, not negative light; channels with a sign have no such
+        end. Display counts end at 255.
         """
-        low = np.asarray(self.scaling.low, np.float32)[:, None, None]
-        return np.clip(images, low, 255 if self.intensity_scale == "browse" else None)
+        return np.clip(images, self.scaling.floor[:, None, None], 255 if self.intensity_scale == "browse" else None)
 
 
 @dataclass
@@ -146,8 +146,8 @@ class Bundle:
         In evaluation mode, float32, on the CPU.
     reference : dict of str to Tensor
         Of the training frames: ``fluxes`` (n, n_conditions), float64, W m-2; ``hot_emission`` (n,), see
-        `sunaug.latent.activity`; ``times`` (n,), int64, nanoseconds since 1970 (absent in bundles of sunaug before it
-        counted events).
+        `sunaug.latent.activity`, NaN where a frame lacks the channels; ``times`` (n,), int64, nanoseconds since 1970
+        (absent in bundles of sunaug before it counted events).
     directions : dict of str to Tensor
         Empty until fitted; see `sunaug.latent`.
     critic : Critic or None

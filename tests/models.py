@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+import xarray as xr
 from lightning_fabric import Fabric
 
 from sunaug.bundle import Bundle, BundleInfo, load_bundle, write_bundle, write_directions
@@ -73,6 +74,17 @@ def make_cube(path: Path, months: tuple[int, ...] = (1, 8), frames: int = 24, si
             "frame_status": np.full(len(times), FrameStatus.COMPLETE, np.int8),
         },
     )
+    return path
+
+
+def knock_out(path: Path, gone: np.ndarray) -> Path:
+    """Take channels out of the first frames of a cube: `gone` (frames, channels) says which."""
+    with xr.open_zarr(path) as cube:
+        intensity = cube["intensity"][: len(gone)].values
+        status = cube["frame_status"][: len(gone)].values
+    intensity[gone] = np.nan
+    status[gone.any(axis=1)] = FrameStatus.PARTIAL
+    write_frames(path, 0, {"intensity": intensity, "frame_status": status})
     return path
 
 

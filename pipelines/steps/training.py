@@ -71,7 +71,7 @@ class TrainStep:
             _check_alike(start, cube)
         training = section.training(str(start.path) if start else None)
         try:
-            frames = known_frames(cube, training.labels)
+            frames = known_frames(cube, training.labels, training.missing_channels)
         except SunaugError as error:
             return Task(None, str(error).rstrip("."))
         new = _unseen(frames["time"].values, load_bundle(newest).info.training_ranges if newest else [])

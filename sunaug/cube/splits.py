@@ -72,7 +72,7 @@ def split_of(times: ArrayLike, splits: Splits = SPLIT_MONTHS) -> NDArray[np.int8
     return numbers
 
 
-def select_split(cube: xr.Dataset, split: str, *, usable_only: bool = True) -> xr.Dataset:
+def select_split(cube: xr.Dataset, split: str, *, usable_only: bool = True, partial: bool = False) -> xr.Dataset:
     """Frames of one split, as the cube's own months say.
 
     Parameters
@@ -82,6 +82,8 @@ def select_split(cube: xr.Dataset, split: str, *, usable_only: bool = True) -> x
     split : {"train", "validation", "test"}
     usable_only : bool
         Leave out frames which are not complete.
+    partial : bool
+        Frames that lack channels count as complete.
 
     Raises
     ------
@@ -97,7 +99,8 @@ def select_split(cube: xr.Dataset, split: str, *, usable_only: bool = True) -> x
         raise UsageError("a synthetic cube has no time axis and so no time splits; give an observed cube.")
     keep = cube["split"].values == SPLIT_NAMES.index(split)
     if usable_only:
-        keep = keep & (cube["frame_status"].values == FrameStatus.COMPLETE)
+        usable = [FrameStatus.COMPLETE, FrameStatus.PARTIAL] if partial else [FrameStatus.COMPLETE]
+        keep = keep & np.isin(cube["frame_status"].values, usable)
     if not keep.any():
         months = ", ".join(map(str, cube.attrs["splits"].get(split, ()))) or "none"
         raise SunaugError(

@@ -149,8 +149,11 @@ def add_reference(bundle: Bundle, cube: xr.Dataset, say: Callable[[str], None] =
     bool
         False where the cube has too few frames for it.
     """
-    train, validation = (select_split(cube, split) for split in ("train", "validation"))
-    if not len(known_rows(train)) or not len(known_rows(validation)):
+    try:
+        sides = [select_split(cube, split) for split in ("train", "validation")]
+    except SunaugError:  # all of its frames lack channels
+        return False
+    if not all(len(known_rows(side)) for side in sides):
         return False
     cache = default_cache()
     instruments = fit_instruments(cube, cache=cache, say=say)

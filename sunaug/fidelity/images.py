@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sunaug.scaling import default_scaling
+from sunaug.scaling import default_scaling, missing_values
 
 __all__ = ["display_images", "image_batches", "image_names"]
 
@@ -27,7 +27,7 @@ def display_images(
     Parameters
     ----------
     intensity : ndarray, shape (n, channel, y, x)
-        In the cube's units; NaN becomes the lowest value.
+        In the cube's units; NaN becomes the lowest value, in magnetograms no field.
     channels : sequence of str
         Lexicon names.
     intensity_scale : str
@@ -38,8 +38,9 @@ def display_images(
     dict of str to ndarray of uint8, shape (n, 3, y, x)
         By channel name; a single one, named by its three channels joined with ``+``, where there are three.
     """
-    share = (default_scaling(channels, intensity_scale).scale(np.asarray(intensity, np.float32)) + 1) / 2
-    counts = np.rint(np.clip(np.nan_to_num(share, nan=0.0), 0, 1) * 255).astype(np.uint8)
+    scaled = default_scaling(channels, intensity_scale).scale(np.asarray(intensity, np.float32))
+    share = (np.where(np.isnan(scaled), missing_values(channels)[:, None, None], scaled) + 1) / 2
+    counts = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
     if len(channels) == 3:
         return {image_names(channels)[0]: counts}
     return {name: np.repeat(counts[:, [index]], 3, axis=1) for index, name in enumerate(channels)}

@@ -20,7 +20,7 @@ from sunaug.fidelity.images import display_images
 from sunaug.fidelity.measured import Measured, concatenate, pack, unpack
 from sunaug.fidelity.memorisation import thumbnails
 from sunaug.measures.limb import Geometry
-from sunaug.scaling import IntensityScaling, default_scaling
+from sunaug.scaling import IntensityScaling, default_scaling, missing_values
 
 __all__ = ["CONTENT", "FLUXES", "TEXTURE", "Instruments", "measure_set"]
 
@@ -79,8 +79,10 @@ class Instruments:
         return default_scaling(self.channels, self.intensity_scale)
 
     def scaled(self, intensity: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Scaled intensities of frames in the cube's units, NaN at the lowest value."""
-        return np.clip(np.nan_to_num(self.scaling.scale(intensity), nan=-1.0), -1, 1).astype(np.float32)
+        """Scaled intensities of frames in the cube's units, NaN at `sunaug.scaling.missing_values`."""
+        scaled = self.scaling.scale(intensity)
+        filled = np.where(np.isnan(scaled), missing_values(self.channels)[:, None, None], scaled)
+        return np.clip(filled, -1, 1).astype(np.float32)
 
     def _makers(self) -> dict[str, tuple[str, Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], str]]]]:
         """By what it makes: a fingerprint, and the function from intensities to rows and their layout."""

@@ -77,7 +77,8 @@ def calibrate(
     label = "forecast" if "forecast_flux" in info.network.labels else info.network.labels[0].removesuffix("_flux")
     request = Request(n=pictures, rare=True, min_class=RARE_CLASS, label=label, seed=seed, force=True)
     column = info.network.labels.index(request.label_name)
-    rows = np.flatnonzero(bundle.reference["fluxes"].numpy()[:, column] >= request.border * (1 - 1e-9))
+    strong = bundle.reference["fluxes"].numpy()[:, column] >= request.border * (1 - 1e-9)
+    rows = np.flatnonzero(strong & np.isfinite(bundle.reference["hot_emission"].numpy()))
     if not len(rows):
         return found | {"flare_calibration": torch.zeros(1), "flare_limit": torch.tensor([math.nan])}
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from sunaug.bundle import Bundle
 from sunaug.critic import Reading
 from sunaug.cube import FrameStatus, refuse_reconstructions
+from sunaug.devices import torch_device
 from sunaug.errors import SunaugError, UsageError
 from sunaug.generation.conditions import Conditions, support
 from sunaug.generation.request import Request
@@ -74,7 +75,7 @@ class Sampler:
     """
 
     def __init__(self, bundle: Bundle, request: Request, device: str | torch.device = "cpu") -> None:
-        self.bundle, self.request, self.device = bundle, request, torch.device(device)
+        self.bundle, self.request, self.device = bundle, request, torch_device(device)
         self.generator = bundle.generator.to(self.device)
         self._group = 1 if in_tiles(self.generator) else GROUP
         self.support = support(bundle, request) if request.rare else None

@@ -23,6 +23,11 @@ def disk_mask(size: int, disk_radius: float, radii: float = 1.0) -> Tensor:
     return torch.hypot(offset[:, None], offset[None, :]) <= radii * disk_radius
 
 
+def hot_channels(channels: Sequence[str]) -> list[int]:
+    """Numbers of the channels that hot emission is measured in; all where neither 94 nor 131 Å is among them."""
+    return [number for number, name in enumerate(channels) if name in HOT_CHANNELS] or list(range(len(channels)))
+
+
 def hot_emission(scaled: Tensor, channels: Sequence[str], disk_radius: float) -> Tensor:
     """Mean scaled intensity of the brightest 1 % of the pixels on and just off the disk, in the hot channels.
 
@@ -31,7 +36,7 @@ def hot_emission(scaled: Tensor, channels: Sequence[str], disk_radius: float) ->
     scaled : Tensor, shape (n, channel, y, x)
         Scaled intensities.
     channels : sequence of str
-        Where neither 94 nor 131 Å is among them, all channels count.
+        See `hot_channels`.
     disk_radius : float
         Pixels.
 
@@ -39,8 +44,9 @@ def hot_emission(scaled: Tensor, channels: Sequence[str], disk_radius: float) ->
     -------
     Tensor, shape (n,)
     """
-    hot = [number for number, name in enumerate(channels) if name in HOT_CHANNELS] or list(range(len(channels)))
-    inside = scaled[:, hot][:, :, disk_mask(scaled.shape[-1], disk_radius, _LIMIT_RADII).to(scaled.device)]
+    inside = scaled[:, hot_channels(channels)][
+        :, :, disk_mask(scaled.shape[-1], disk_radius, _LIMIT_RADII).to(scaled.device)
+    ]
     brightest = max(1, int(np.ceil(inside.shape[-1] * BRIGHTEST_SHARE)))
     return inside.topk(brightest, dim=-1).values.mean(dim=(1, 2))
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sunaug.bundle import Bundle
+from sunaug.devices import torch_device
 from sunaug.errors import UsageError
 from sunaug.latent.ganspace import draw_latents
 from sunaug.networks import BaseGenerator
@@ -166,7 +167,7 @@ class Projector:
     """
 
     def __init__(self, bundle: Bundle, settings: Projection | None = None, device: str | torch.device = "cpu") -> None:
-        self.bundle, self.settings, self.device = bundle, settings or Projection(), torch.device(device)
+        self.bundle, self.settings, self.device = bundle, settings or Projection(), torch_device(device)
         w, _ = next(draw_latents(bundle, _LATENTS, 0, batch=_LATENTS))
         covariance = w.T.cov().double()
         variance = covariance.trace()

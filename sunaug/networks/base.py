@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sunaug.networks.config import NetworkConfig
+from sunaug.networks.growing import Growing
 
 __all__ = ["BaseGenerator", "start_from"]
 
@@ -32,8 +33,6 @@ class BaseGenerator(nn.Module, ABC):
         (y, x) of each noise input in the order of use; empty for a generator without.
     quiet_when_new : str
         Names (a regular expression) of weights that begin at zero in the layers which `start_from` adds.
-    grows : bool
-        Whether layers at new resolutions come in by themselves, see `sunaug.networks.growing`.
     checkpoint_from : int or None
         While training, blocks of this resolution and above keep no activations and are computed again in the backward
         pass: less memory for a third more time in these blocks. None keeps all.
@@ -41,7 +40,6 @@ class BaseGenerator(nn.Module, ABC):
 
     mapping: nn.Module
     quiet_when_new: ClassVar[str] = r"(?!)"
-    grows: ClassVar[bool] = False
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -195,6 +193,6 @@ def start_from(generator: BaseGenerator, smaller: BaseGenerator) -> None:
         raise ValueError(f"{len(odd)} of its layers have other shapes or places here, {odd[0]} among them")
     new = set(ours) - set(theirs)
     quiet = {name: torch.zeros_like(ours[name]) for name in new if re.fullmatch(generator.quiet_when_new, name)}
-    if new and not quiet and not generator.grows:
+    if new and not quiet and not isinstance(generator, Growing):
         raise ValueError("this architecture cannot grow; start it from a bundle of the same size")
     generator.load_state_dict({**ours, **theirs, **quiet})

@@ -7,6 +7,8 @@ gain / sqrt(fan_in) when they are used, so that Adam moves every layer at the sa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -190,6 +192,34 @@ class ToImage(nn.Module):
             x = at_least_single(x)
             image = torch.baddbmm(self.bias[:, None], self.conv(at_least_single(w)), x.flatten(2))
             return image.unflatten(2, x.shape[2:])
+
+
+class Grouped(nn.Module):
+    """A layer for each group of channels, side by side.
+
+    Parameters
+    ----------
+    branches : sequence of torch.nn.Module
+        `StyledConv` or `ToImage`.
+    width : int or None
+        Features of each branch in what comes in; None where all branches take all of them.
+    order : sequence of int, optional
+        Place in the image of each channel that comes out, branch after branch.
+    """
+
+    def __init__(
+        self, branches: Sequence[nn.Module], width: int | None = None, order: Sequence[int] | None = None
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.width = width
+        self.places = None if order is None else sorted(range(len(order)), key=order.__getitem__)
+
+    def forward(self, x: Tensor, *arguments: Any) -> Tensor:
+        """(batch, features, y, x) and what each branch takes beside it, to the branches' results in one tensor."""
+        parts = [x] * len(self.branches) if self.width is None else x.split(self.width, dim=1)
+        out = torch.cat([branch(part, *arguments) for branch, part in zip(self.branches, parts, strict=True)], dim=1)
+        return out if self.places is None else out[:, self.places]
 
 
 class ResidualDown(nn.Module):

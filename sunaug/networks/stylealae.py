@@ -118,8 +118,6 @@ class _ToImage(EqualConv2d):
 class Generator(BaseGenerator, Growing):
     """Mapping network F and synthesis network G, which makes its image at the highest resolution of its stage."""
 
-    grows = True
-
     config: StyleALAEConfig
 
     def __init__(self, config: StyleALAEConfig) -> None:

@@ -24,6 +24,7 @@ from sunaug.networks.layers import (
     ACTIVATION_GAIN,
     EqualConv2d,
     EqualLinear,
+    Grouped,
     ResidualDown,
     StyledConv,
     ToImage,
@@ -53,11 +54,20 @@ class StyleGAN2Config(StyleConfig):
         The layers end at size / unshuffle, where each pixel holds unshuffle^2 pixels of each channel of the image
         (pixel shuffle; Shi et al. 2016, equation 4), and the discriminator begins there: the highest resolutions, which
         take the most memory and time, are left out. 1 leaves none out.
+    channel_groups : tuple of tuple of int
+        Channels by number, each in one group, that have layers of their own at the highest resolutions, above a trunk
+        that all share: loops at one temperature need not look like those at another, where both see the same Sun. A
+        group's layers are as wide as the network's over the number of groups, so that all of them take no more work
+        than shared ones; they take the same styles and noise. Empty for none.
+    group_resolutions : int
+        Number of the highest resolutions with layers of their own for each group.
     """
 
     architecture: ClassVar[str] = "stylegan2"
 
     unshuffle: int = Field(1, ge=1)
+    channel_groups: tuple[tuple[int, ...], ...] = ()
+    group_resolutions: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _layers_are_left(self) -> Self:
@@ -67,6 +77,28 @@ class StyleGAN2Config(StyleConfig):
                 f"images of {self.size}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _each_channel_in_one_group(self) -> Self:
+        numbers = sorted(itertools.chain.from_iterable(self.channel_groups))
+        if self.channel_groups and (numbers != list(range(self.image_channels)) or () in self.channel_groups):
+            raise ValueError(
+                f"channel_groups {[list(group) for group in self.channel_groups]}: each of the {self.image_channels} "
+                "channels has to be in one group, and no group empty"
+            )
+        if self.channel_groups and self.group_resolutions >= len(self.resolutions):
+            raise ValueError(
+                f"group_resolutions {self.group_resolutions}: of {len(self.resolutions)} resolutions, one at least has "
+                "to be shared"
+            )
+        return self
+
+    @property
+    def grouped_from(self) -> int:
+        """Lowest resolution with layers of their own for each group; more than any resolution for none."""
+        if not self.channel_groups:
+            return 2 * self.size
+        return self.resolutions[max(len(self.resolutions) - self.group_resolutions, 1)]
 
     @property
     def resolutions(self) -> list[int]:
@@ -83,7 +115,7 @@ class Generator(PatchGenerator):
     """Mapping network and skip synthesis network."""
 
     config: StyleGAN2Config
-    quiet_when_new = r"to_image\.\d+\.conv\.weight"
+    quiet_when_new = r"to_image\.\d+\.(branches\.\d+\.)?conv\.weight"
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__(config)
@@ -93,6 +125,9 @@ class Generator(PatchGenerator):
         self.convs = nn.ModuleList([StyledConv(config.width(4), config.width(4), config.w_dim)])
         self.to_image = nn.ModuleList([ToImage(config.width(4), config.last_channels, config.w_dim)])
         for below, resolution in itertools.pairwise(resolutions):
+            if resolution >= config.grouped_from:
+                self._append_grouped(below, resolution)
+                continue
             width = config.width(resolution)
             self.convs.append(StyledConv(config.width(below), width, config.w_dim, up=True))
             self.convs.append(StyledConv(width, width, config.w_dim))
@@ -102,6 +137,18 @@ class Generator(PatchGenerator):
         self.style_resolutions = [*layers, resolutions[-1]]
         self.noise_shapes = [(r, r) for r in self.style_resolutions[:-1]]
         kernels_last(self)
+
+    def _append_grouped(self, below: int, resolution: int) -> None:
+        """Layers of a resolution, each group's beside the others'."""
+        config, groups = self.config, self.config.channel_groups
+        width, squares = max(config.width(resolution) // len(groups), 1), config.unshuffle**2
+        before = max(config.width(below) // len(groups), 1) if below >= config.grouped_from else None
+        first = [StyledConv(before or config.width(below), width, config.w_dim, up=True) for _ in groups]
+        self.convs.append(Grouped(first, before))
+        self.convs.append(Grouped([StyledConv(width, width, config.w_dim) for _ in groups], width))
+        planes = [[number * squares + one for number in group for one in range(squares)] for group in groups]
+        to_image = [ToImage(width, len(some), config.w_dim) for some in planes]
+        self.to_image.append(Grouped(to_image, width, list(itertools.chain.from_iterable(planes))))
 
     def taken_from(self, smaller: BaseGenerator) -> MappingOf[str, Tensor]:
         """As `BaseGenerator.taken_from`; with `unshuffle`, each pixel of the smaller one's image becomes a square."""

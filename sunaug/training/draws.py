@@ -34,6 +34,8 @@ class Draws:
         First layer of the second latent.
     augment_real, augment_fake : Tensor, shape (batch, n_augment)
         Uniform numbers for `diff_augment`.
+    channels : Tensor, shape (batch, n_channels)
+        Uniform; those that are low drop a channel.
     noise_seeds : list of int
         Seed of each sample's noise.
     """
@@ -47,6 +49,7 @@ class Draws:
     crossover: Tensor
     augment_real: Tensor
     augment_fake: Tensor
+    channels: Tensor
     noise_seeds: list[int]
 
     def part(self, samples: slice) -> Draws:
@@ -77,6 +80,7 @@ def draw_step(
     condition_width: int,
     n_styles: int,
     n_augment: int,
+    n_channels: int = 0,
 ) -> Draws:
     """Draw the numbers of a step.
 
@@ -88,7 +92,7 @@ def draw_step(
         Samples of the whole batch, over all processes.
     weights : Tensor, shape (n_frames,)
         Sampling weights of the frames.
-    z_dim, condition_width, n_styles, n_augment : int
+    z_dim, condition_width, n_styles, n_augment, n_channels : int
         Widths, see `Draws`.
     """
     words = np.random.SeedSequence((seed, attempt, step)).generate_state(1 + batch, np.uint64) >> np.uint64(1)
@@ -110,5 +114,6 @@ def draw_step(
         crossover=torch.randint(1, n_styles, (batch,), generator=random),
         augment_real=uniform(batch, n_augment),
         augment_fake=uniform(batch, n_augment),
+        channels=uniform(batch, n_channels),  # the last, so that training without them draws what it always did
         noise_seeds=[int(word) for word in words[1:]],
     )

@@ -35,6 +35,7 @@ from sunaug.training.frames import TrainingFrames
 from sunaug.training.patches import PatchDiscriminator
 from sunaug.training.recipe import Recipe
 from sunaug.training.trainer import Trainer
+from sunaug.training.views import ViewDiscriminator
 
 __all__ = [
     "Estimate",
@@ -224,8 +225,8 @@ def layer_table(network: nn.Module) -> list[Layer]:
     Parameters
     ----------
     network : torch.nn.Module
-        A generator or discriminator of `sunaug.networks`, a PatchDiscriminator or a ProjectedDiscriminator. Layers with
-        a resolution are named by it, ``64x64``.
+        A generator or discriminator of `sunaug.networks`, a PatchDiscriminator, ViewDiscriminator or
+        ProjectedDiscriminator. Layers with a resolution are named by it, ``64x64``.
 
     Returns
     -------
@@ -250,6 +251,8 @@ def layer_table(network: nn.Module) -> list[Layer]:
         counts[0] += _parameters(network.from_image)
         counts.append(_parameters(network) - sum(counts))
         return [Layer(f"{a}x{a}", config.width(a), b) for a, b in zip(config.resolutions[::-1], counts, strict=True)]
+    if isinstance(network, ViewDiscriminator):
+        return layer_table(network.network)
     if isinstance(network, PatchDiscriminator):
         towers = {"patch": network.near, "whole": network.whole}
         return [row._replace(name=f"{name} {row.name}") for name, one in towers.items() for row in layer_table(one)]
@@ -429,7 +432,9 @@ def measure_rate(config: NetworkConfig, recipe: Recipe, fabric: Fabric, flops: f
     for size, batch, _ in affordable:
         smaller = config.model_copy(update={"size": size})
         # One part, and not compiled, which would take longer than all that is timed.
-        shown = recipe.model_copy(update={"batch": batch, "accumulate": 1, "compile": False, "growth_images": 0})
+        # Nor discriminators at lower resolutions, which have no room in the smallest images.
+        plain = {"accumulate": 1, "compile": False, "growth_images": 0, "discriminator_scales": 1}
+        shown = recipe.model_copy(update={"batch": batch, **plain})
         try:
             return _timed(Trainer(_blank_frames(smaller), smaller, shown, fabric), cycle)
         except torch.OutOfMemoryError:

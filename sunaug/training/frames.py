@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from sunaug.cube import select_split
 from sunaug.cube.splits import time_ranges
 from sunaug.errors import SunaugError
 from sunaug.flares import class_letters
-from sunaug.scaling import IntensityScaling
+from sunaug.scaling import IntensityScaling, missing_values
 
 _BLOCK = 64
 
@@ -35,6 +35,8 @@ class TrainingFrames:
         The exact time ranges of the frames, half-open, ISO 8601 in UTC.
     times : ndarray of datetime64[ns], shape (n,)
         Empty where nobody asks for them.
+    observed : Tensor of bool, shape (n, channel), optional
+        Channels that each frame has, one at least; None where all frames have all.
     """
 
     images: Tensor
@@ -42,17 +44,41 @@ class TrainingFrames:
     weights: Tensor
     time_ranges: list[list[str]]
     times: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, "datetime64[ns]"))
+    observed: Tensor | None = None
+
+    def take(self, rows: NDArray[np.bool_]) -> TrainingFrames:
+        """Some of the frames; the time ranges stay those of all."""
+        chosen = torch.from_numpy(rows)
+        return replace(
+            self,
+            images=self.images[chosen],
+            fluxes=self.fluxes[rows],
+            weights=self.weights[chosen] / self.weights[chosen].sum(),
+            times=self.times[rows],
+            observed=None if self.observed is None else self.observed[chosen],
+        )
+
+    def whole(self) -> TrainingFrames:
+        """The frames that lack no channel."""
+        return self if self.observed is None else self.take(self.observed.all(dim=1).numpy())
 
 
-def known_frames(cube: xr.Dataset, labels: tuple[str, ...]) -> xr.Dataset:
+def known_frames(cube: xr.Dataset, labels: tuple[str, ...], missing_channels: str = "skip") -> xr.Dataset:
     """The train frames of a cube whose labels are known.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+    labels : tuple of str
+    missing_channels : {"skip", "learn"}
+        Whether frames that lack channels are among them.
 
     Raises
     ------
     SunaugError
         If there is none.
     """
-    train = select_split(cube, "train")
+    train = select_split(cube, "train", partial=missing_channels == "learn")
     known = np.ones(train.sizes["time"], bool)
     for name in labels:
         known &= np.isfinite(train[name].values)
@@ -65,32 +91,53 @@ def known_frames(cube: xr.Dataset, labels: tuple[str, ...]) -> xr.Dataset:
 
 
 def load_frames(
-    cube: xr.Dataset, scaling: IntensityScaling, labels: tuple[str, ...], class_balance: float
+    cube: xr.Dataset,
+    scaling: IntensityScaling,
+    labels: tuple[str, ...],
+    class_balance: float,
+    missing_channels: str = "skip",
 ) -> TrainingFrames:
     """Read the train months of a cube into memory.
 
-    Frames without the labels that the model is conditioned on are left out. A missing pixel takes the scaling's lowest
-    value.
+    Frames without the labels that the model is conditioned on are left out. A missing pixel takes the scaling's value
+    for it (`sunaug.scaling.missing_values`).
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+    scaling : IntensityScaling
+    labels : tuple of str
+    class_balance : float
+        Exponent a of the sampling weight n_class^-a.
+    missing_channels : {"skip", "learn"}
+        Whether frames that lack channels are kept.
 
     Raises
     ------
     SunaugError
         If no frame is left.
     """
-    train = known_frames(cube, labels)
+    train = known_frames(cube, labels, missing_channels)
+    filled = missing_values([str(name) for name in cube["channel"].values])[:, None, None]
     fluxes = np.stack([train[name].values for name in labels], axis=1) if labels else np.empty((train.sizes["time"], 0))
     # In blocks: what zarr needs for all frames at once stays with the process, several times the frames themselves.
     scaled = np.empty(train["intensity"].shape, np.float32)
+    observed = np.ones(scaled.shape[:2], bool)
     for start in range(0, len(scaled), _BLOCK):
         block = train["intensity"].isel(time=slice(start, start + _BLOCK)).values.astype(np.float32)
-        scaled[start : start + _BLOCK] = np.nan_to_num(scaling.scale(block), nan=-1.0)
+        missing = np.isnan(block)
+        observed[start : start + _BLOCK] = ~missing.all(axis=(2, 3))
+        scaled[start : start + _BLOCK] = np.where(missing, filled, scaling.scale(block))
     letters = class_letters(train["forecast_flux"].values)
     _, membership, counts = np.unique(letters, return_inverse=True, return_counts=True)
     weights = counts[membership] ** -float(class_balance)
-    return TrainingFrames(
+    frames = TrainingFrames(
         images=torch.from_numpy(scaled),
         fluxes=fluxes,
         weights=torch.from_numpy(weights / weights.sum()),
         time_ranges=time_ranges(train["time"].values),
         times=train["time"].values.astype("datetime64[ns]"),
+        observed=torch.from_numpy(observed) if missing_channels == "learn" else None,
     )
+    something = np.asarray(observed.any(axis=1))
+    return frames if something.all() else frames.take(something)

@@ -19,16 +19,26 @@ REAL_FRAMES = 256
 
 
 def frame_features(images: Tensor) -> Tensor:
-    """Local means and contrasts of scaled images (n, channel, y, x) on an 8x8 grid: shape (n, 128 channel)."""
+    """Local means and contrasts of scaled images (n, channel, y, x) on an 8x8 grid: shape (n, channel, 128)."""
     mean = F.adaptive_avg_pool2d(images, _GRID)
     contrast = (F.adaptive_avg_pool2d(images.square(), _GRID) - mean.square()).clamp_min(0).sqrt()
-    return torch.cat([mean, contrast], dim=1).flatten(1)
+    return torch.stack([mean, contrast], dim=2).flatten(2)
 
 
-def spread(images: Iterable[Tensor]) -> float:
-    """Mean squared distance of the features of images (channel, y, x) from their mean; one after the other."""
+def spread(images: Iterable[Tensor], observed: Tensor | None = None) -> float:
+    """Mean squared distance of the features of images (channel, y, x) from their mean; one after the other.
+
+    Parameters
+    ----------
+    images : iterable of Tensor
+    observed : Tensor of bool, shape (n, channel), optional
+        Channels that each image has: the mean of each channel's features is over those alone.
+    """
     features = torch.cat([frame_features(image[None].float()) for image in images])
-    return float((features - features.mean(dim=0)).square().sum(dim=1).mean())
+    there = torch.ones(features.shape[:2]) if observed is None else observed.to(features)
+    weights = (there / there.sum(dim=0).clamp_min(1))[:, :, None]
+    mean = (weights * features).sum(dim=0)
+    return float((weights * (features - mean).square()).sum())
 
 
 def diversity(fakes: Iterable[Tensor], real_spread: float) -> float:

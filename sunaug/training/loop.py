@@ -33,6 +33,7 @@ from sunaug.networks.growing import Stage
 from sunaug.networks.patches import in_tiles, synthesize_whole
 from sunaug.networks.stylegan2 import SMALLEST_TOP
 from sunaug.scaling import IntensityScaling, default_scaling
+from sunaug.training.channels import group_numbers
 from sunaug.training.checkpoint import load_checkpoint, save_checkpoint
 from sunaug.training.frames import TrainingFrames, load_frames
 from sunaug.training.health import REAL_FRAMES, SAMPLES, diversity, not_finite, spread
@@ -104,18 +105,28 @@ class TrainedGenerator:
     first: bool
 
 
-def network_config(recipe: Recipe, size: int, image_channels: int) -> NetworkConfig:
+def network_config(recipe: Recipe, size: int, image_channels: int, channels: Sequence[str] = ()) -> NetworkConfig:
     """The shape of the networks that a recipe asks for.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    size, image_channels : int
+        Of the images.
+    channels : sequence of str, optional
+        Their names, where the recipe has groups of channels by name.
 
     Raises
     ------
     UsageError
-        If the architecture has none for it.
+        If the architecture has none for it, or a group names no channel.
     """
     kind = ARCHITECTURES[recipe.architecture].config
-    shape = set(kind.model_fields) & set(Recipe.model_fields)
+    shape = recipe.model_dump(include=set(kind.model_fields) & set(Recipe.model_fields))
+    if "channel_groups" in shape:
+        shape["channel_groups"] = group_numbers(recipe.channel_groups, channels)
     try:
-        return kind(size=size, image_channels=image_channels, **recipe.model_dump(include=shape))
+        return kind(size=size, image_channels=image_channels, **shape)
     except ValidationError as error:
         raise UsageError(f"recipe: {error.errors()[0]['msg']}.") from None
 
@@ -140,7 +151,7 @@ def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
 
 
 def _check_parts(size: int, recipe: Recipe) -> None:
-    """Refuse patches and shuffled pixels that do not fit frames of `size` pixels."""
+    """Refuse patches, shuffled pixels and scales that do not fit frames of `size` pixels."""
     smallest = SMALLEST_TOP * recipe.unshuffle
     if recipe.unshuffle & (recipe.unshuffle - 1) or size < smallest:
         raise UsageError(
@@ -151,6 +162,12 @@ def _check_parts(size: int, recipe: Recipe) -> None:
             f"patch: {recipe.patch} is no power of two from {smallest} to {size // 2}, as frames of {size} pixels ask "
             "for; change it, or leave it out."
         )
+    halvings = recipe.discriminator_scales - 1
+    if size >> halvings < smallest:
+        raise UsageError(
+            f"discriminator_scales: {halvings + 1} of them ask for frames of {smallest << halvings} pixels or more, "
+            f"these have {size}; lower it."
+        )
 
 
 def check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
@@ -159,8 +176,8 @@ def check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
     Raises
     ------
     UsageError
-        If its frames are not of a power-of-two size, or too small for the recipe's patches, or a magnetogram would be
-        mirrored.
+        If its frames are not of a power-of-two size, or too small for the recipe's patches or discriminators, or a
+        magnetogram would be mirrored.
     """
     size = cube.sizes["y"]
     if size & (size - 1) or size < 8:
@@ -248,12 +265,12 @@ def train(
     if saved:
         _checked(recipe, saved)
     scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
-    frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance)
+    frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance, recipe.missing_channels)
     # Fabric's own FSDP wants GPUs and wraps `forward` alone: its DDP starts the processes, the trainer does the rest.
     launched = "ddp" if strategy == "fsdp" else strategy
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=launched, precision=recipe.precision)
     fabric.launch()
-    config = network_config(recipe, cube.sizes["y"], len(channels))
+    config = network_config(recipe, cube.sizes["y"], len(channels), channels)
     trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start, sharded=strategy == "fsdp")
     run = _Run(
         trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], seen, judge, say or (lambda text: None)
@@ -415,10 +432,10 @@ class _Run:
         """How much real frames differ, with as much detail as the generator can make at its stage."""
         stage = self.trainer.stage
         if self._real_spread is None or self._real_spread[0] != stage:
-            frames = self.trainer.frames.images
+            frames, observed = self.trainer.frames.images, self.trainer.frames.observed
             chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
             seen = (self.trainer.shown(frames[[number]])[0] for number in chosen.tolist())
-            self._real_spread = stage, spread(seen)
+            self._real_spread = stage, spread(seen, None if observed is None else observed[chosen])
         return self._real_spread[1]
 
     def _trouble(self, row: dict[str, float]) -> str | None:
@@ -465,8 +482,8 @@ class _Run:
         if not self.writes:
             return
         scaled = torch.stack(list(self._sample(self.average, judge.fluxes, seed=2)))
-        low = np.asarray(self.scaling.low, np.float32)[:, None, None]
-        figures = judge.judge(np.maximum(self.scaling.unscale(scaled.numpy()), low))
+        floor = self.scaling.floor[:, None, None]
+        figures = judge.judge(np.maximum(self.scaling.unscale(scaled.numpy()), floor))
         assert self.journal is not None
         self.journal.figures("evaluation", {"images": self.trainer.images, **figures})
         if figures["frechet"] < self.best.get("frechet", math.inf):

@@ -52,9 +52,22 @@ class Recipe(BaseModel):
         Bundle of a smaller or equal size whose layers the generator starts from.
     scaling : {"log", "asinh", "linear"}, optional
         Intensity scaling; by default log for DN/s and linear for browse counts, see `sunaug.scaling`.
+    missing_channels : {"skip", "learn"}
+        ``skip`` leaves out frames that lack channels; ``learn`` trains on them: fakes beside them are shown without the
+        same channels, and the pixel discriminators are told which, see `sunaug.training.channels`.
+    channel_dropout : float
+        Probability that a channel is left out of what the discriminators are shown of a frame and of the fake beside
+        it, so that any set of channels is judged; one is always left.
+    channel_groups : tuple of tuple of int or str
+        Channels, by name or number, that have layers of their own at the highest resolutions, see
+        `sunaug.networks.StyleGAN2Config`.
+    group_resolutions : int
+        Number of these resolutions.
     discriminator : {"pixel", "projected", "both"}
         ``pixel``: StyleGAN2's, which sees the images. ``projected``: heads on the features of a frozen network
         (Projected GAN; Sauer et al. 2021); figures of a Fréchet distance in that network's features flatter it.
+    discriminator_scales : int
+        Discriminators on pixels: at full, half and quarter resolution, see `sunaug.training.views`.
     loss, projected_loss : str
         One of `sunaug.training.losses.LOSSES`, for the pixel and for the projected discriminator.
     projected_weight : float
@@ -163,7 +176,12 @@ class Recipe(BaseModel):
     class_conditions: tuple[Label, ...] = ()
     start: str | None = None
     scaling: Literal["log", "asinh", "linear"] | None = None
+    missing_channels: Literal["skip", "learn"] = "skip"
+    channel_dropout: float = Field(0.0, ge=0, lt=1)
+    channel_groups: tuple[tuple[int | str, ...], ...] = ()
+    group_resolutions: int = Field(1, ge=1)
     discriminator: Literal["pixel", "projected", "both"] = "pixel"
+    discriminator_scales: int = Field(1, ge=1, le=3)
     loss: str = "relativistic_paired"
     projected_loss: str = "hinge"
     projected_weight: float = Field(1.0, gt=0)
@@ -303,6 +321,30 @@ class Recipe(BaseModel):
         if self.compile:
             raise ValueError("patch: each place would be compiled anew; set `compile: false`")
         return self
+
+    @model_validator(mode="after")
+    def _views(self) -> Recipe:
+        kind = ARCHITECTURES[self.architecture]
+        if self.channel_groups and "channel_groups" not in kind.config.model_fields:
+            raise ValueError(f"channel_groups: {self.architecture} has none; take `architecture: stylegan2`")
+        if self.discriminator_scales > 1 and self.discriminator == "projected":
+            raise ValueError("discriminator_scales: these are discriminators on pixels; choose pixel or both")
+        asked = {
+            "discriminator_scales": self.discriminator_scales > 1,
+            "missing_channels": self.missing_channels == "learn",
+            "channel_dropout": self.channel_dropout > 0,
+        }
+        # An encoder reads whole images, and patches are a view of their own.
+        reason = f"{self.architecture} has an encoder" if kind.encoder else "patches" if self.patch else None
+        if reason and any(asked.values()):
+            name = next(name for name, one in asked.items() if one)
+            raise ValueError(f"{name}: cannot be combined with {reason}; leave one of the two out")
+        return self
+
+    @property
+    def partial(self) -> bool:
+        """Whether the discriminators are shown images that lack channels."""
+        return self.missing_channels == "learn" or self.channel_dropout > 0
 
     @property
     def labels(self) -> tuple[str, ...]:

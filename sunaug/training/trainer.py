@@ -1,10 +1,10 @@
 """One training step, top to bottom: the heart of the training.
 
-A step shows real frames and fakes under the same conditions to one or two discriminators, updates them, then updates
-the generator with the same fakes; where the architecture has an encoder, that and the generator then learn to undo each
-other. The batch is split over processes and, where memory is short, over parts; every
-sample has random numbers of its own (`sunaug.training.draws`) and gradients are averaged over all parts, so that
-neither changes what a step does.
+A step shows real frames and fakes under the same conditions to one or several discriminators, updates them, then
+updates the generator with the same fakes; where the architecture has an encoder, that and the generator then learn to
+undo each other. The batch is split over processes and, where memory is short, over parts; every sample has random
+numbers of its own (`sunaug.training.draws`) and gradients are averaged over all parts, so that neither changes what a
+step does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from sunaug.networks import (
     BaseGenerator,
     NetworkConfig,
     PatchGenerator,
-    make_discriminator,
     make_generator,
     start_from,
 )
@@ -34,6 +33,7 @@ from sunaug.networks.growing import Growing, Stage, fade_in
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.networks.windows import Window
 from sunaug.training.averages import Averages
+from sunaug.training.channels import hide_channels, shown_channels
 from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, diff_augment, mirror
 from sunaug.training.draws import Draws, draw_step
 from sunaug.training.frames import TrainingFrames
@@ -46,9 +46,10 @@ from sunaug.training.losses import (
     orthogonality,
     path_lengths,
 )
-from sunaug.training.patches import PatchDiscriminator, fake_view, patch_window, real_views
+from sunaug.training.patches import fake_view, patch_window, real_views
 from sunaug.training.recipe import Recipe
 from sunaug.training.sharding import gathered, load_gathered, shard
+from sunaug.training.views import ViewDiscriminator, penalty_share, pixel_discriminators
 
 __all__ = ["Trainer"]
 
@@ -70,16 +71,26 @@ class Critic:
     loss: AdversarialLoss
     rate: float
     weight: float
-    penalised: bool
+    penalty: float
+    """Share of the gradient penalty's weight; 0 for none."""
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What the discriminators are shown of a part of the batch, augmented; `fake` with its graph where it is kept."""
+    """What the discriminators are shown of a part of the batch, augmented; `fake` with its graph where it is kept.
+
+    `channels` (batch, channel) says which are shown, None where that is all of them.
+    """
 
     real: Tensor
     fake: Tensor
     condition: Tensor
+    channels: Tensor | None
+
+    def told(self, critic: Critic, condition_weight: float) -> tuple[Any, ...]:
+        """What a discriminator is told beside the image."""
+        told = self.condition, condition_weight
+        return (*told, self.channels) if isinstance(critic.network, ViewDiscriminator) else told
 
 
 def ramp(progress: float, start: float, end: float) -> float:
@@ -117,7 +128,7 @@ class Trainer:
     ----------
     generator : BaseGenerator
     critics : dict of str to Critic
-        ``pixel``, ``projected`` or both.
+        ``pixel`` and its smaller scales (`sunaug.training.views`), ``projected``, or both.
     averages : Averages
     encoder_averages : Averages or None
         Of the encoder, where the architecture has one.
@@ -180,17 +191,18 @@ class Trainer:
         self.critics: dict[str, Critic] = {}
         self.encoder_averages: Averages | None = None
         if recipe.discriminator in ("pixel", "both"):
-            judges = make_discriminator(config) if recipe.patch is None else PatchDiscriminator(config, recipe.patch)
-            pixel = judges.to(fabric.device)
-            pixel.checkpoint_from = recipe.checkpoint_from
-            if (encoder := getattr(pixel, "encoder", None)) is not None:
-                self.encoder_averages = Averages(encoder, recipe.ema_half_life, recipe.ema_power)
-            self.critics["pixel"] = self._critic(pixel, recipe.loss, recipe.discriminator_rate, 1.0, penalised=True)
+            for name, pixel in pixel_discriminators(config, recipe).items():
+                pixel.to(fabric.device)
+                pixel.checkpoint_from = recipe.checkpoint_from
+                if (encoder := getattr(pixel, "encoder", None)) is not None:
+                    self.encoder_averages = Averages(encoder, recipe.ema_half_life, recipe.ema_power)
+                penalty = penalty_share(pixel)
+                self.critics[name] = self._critic(pixel, recipe.loss, recipe.discriminator_rate, 1.0, penalty=penalty)
         if recipe.discriminator in ("projected", "both"):
             projected = ProjectedDiscriminator(config, seed=recipe.seed).to(fabric.device)
             weight = recipe.projected_weight if recipe.discriminator == "both" else 1.0
             self.critics["projected"] = self._critic(
-                projected, recipe.projected_loss, recipe.projected_rate, weight, penalised=False
+                projected, recipe.projected_loss, recipe.projected_rate, weight, penalty=0.0
             )
         self.augment_probability = AdaptiveProbability(recipe.ada_target, recipe.ada_span)
         self.path_length = 0.0
@@ -198,12 +210,12 @@ class Trainer:
         # Penalties need second derivatives, which compiled graphs do not have: those steps use the plain networks.
         self._generate = torch.compile(self.generator) if recipe.compile else self.generator
 
-    def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalised: bool) -> Critic:
+    def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalty: float) -> Critic:
         if self._sharded:
             shard(network, self.fabric.world_size, [name for name in ("score", "encode") if hasattr(network, name)])
         score: Any = network.score
         fast = torch.compile(score) if self.recipe.compile else score
-        return Critic(network, fast, _adam(network, rate, self.recipe), LOSSES[loss], rate, weight, penalised)
+        return Critic(network, fast, _adam(network, rate, self.recipe), LOSSES[loss], rate, weight, penalty)
 
     @property
     def progress(self) -> float:
@@ -244,6 +256,7 @@ class Trainer:
             condition_width=self.config.condition_width,
             n_styles=self.generator.n_styles,
             n_augment=augment_numbers(recipe.augment),
+            n_channels=self.config.image_channels if recipe.partial else 0,
         ).part(slice(self.fabric.global_rank * self._share, (self.fabric.global_rank + 1) * self._share))
         figures = self._discriminators_and_generator(draws)
         if recipe.path_length_weight and self.steps % recipe.path_length_interval == 0:
@@ -329,7 +342,7 @@ class Trainer:
             loss = torch.zeros((), device=self.fabric.device)
             for name, critic in self.critics.items():
                 with self.fabric.autocast():
-                    scores = critic.fast_score(fake_views[name], shown.condition, self.condition_weight).float()
+                    scores = critic.fast_score(fake_views[name], *shown.told(critic, self.condition_weight)).float()
                 loss = loss + critic.weight * critic.loss.generator(real_scores[name, part.start], scores)
             found.setdefault("loss_g", []).append(loss.detach())
             if recipe.path_length_weight and self.steps % recipe.path_length_interval == 0:
@@ -373,13 +386,22 @@ class Trainer:
         """Draw real frames and make fakes under their conditions, both augmented."""
         recipe = self.recipe
         condition = self._conditions(draws)
-        real = self._real(draws)
+        real, channels = self._real(draws), self._channels(draws)
         with torch.set_grad_enabled(keep):
             with self.fabric.autocast():
                 fake = self._fake(draws, condition)
-            fake = diff_augment(fake.float(), recipe.augment, draws.augment_fake, self.probability)
-        real = diff_augment(real, recipe.augment, draws.augment_real, self.probability)
-        return _Shown(real, fake, condition)
+            fake = hide_channels(fake.float(), channels)
+            fake = diff_augment(fake, recipe.augment, draws.augment_fake, self.probability)
+        real = diff_augment(hide_channels(real, channels), recipe.augment, draws.augment_real, self.probability)
+        return _Shown(real, fake, condition, channels)
+
+    def _channels(self, draws: Draws) -> Tensor | None:
+        """Channels that are shown of each pair; None for all of them."""
+        if not self.recipe.partial:
+            return None
+        observed = self.frames.observed
+        frames = torch.ones(draws.channels.shape, dtype=torch.bool) if observed is None else observed[draws.frames]
+        return shown_channels(frames, draws.channels, self.recipe.channel_dropout).to(self.fabric.device)
 
     @property
     def _window(self) -> Window:
@@ -436,23 +458,23 @@ class Trainer:
         The penalty (lazy regularisation, Karras et al. 2020, section 3.1) is on the gradient with respect to what the
         discriminator sees, after the augmentation.
         """
-        penalised = gamma > 0 and critic.penalised
+        penalised = gamma * critic.penalty > 0
         real, seen_fake = critic.network.project(shown.real), _detached(fake)
         if penalised:
             real = real.detach().requires_grad_(True)
             seen_fake.requires_grad_(self.recipe.r2)
         score = critic.network.score if penalised else critic.fast_score
         with self.fabric.autocast():
-            scores_real = score(real, shown.condition, self.condition_weight).float()
-            scores_fake = score(seen_fake, shown.condition, self.condition_weight).float()
+            told = shown.told(critic, self.condition_weight)
+            scores_real, scores_fake = score(real, *told).float(), score(seen_fake, *told).float()
         loss = critic.loss.discriminator(scores_real, scores_fake)
         found.setdefault(f"{name}.loss_d", []).append(loss.detach())
         found.setdefault(f"{name}.score_gap", []).append((scores_real.mean() - scores_fake.mean()).detach())
         if penalised:
-            penalty = gradient_penalty(scores_real, real)
+            penalty = critic.penalty * gradient_penalty(scores_real, real)
             found.setdefault("r1", []).append(penalty.detach())
             if self.recipe.r2:
-                penalty = penalty + gradient_penalty(scores_fake, seen_fake)
+                penalty = penalty + critic.penalty * gradient_penalty(scores_fake, seen_fake)
             loss = loss + gamma / 2 * self.recipe.penalty_interval * penalty
         (loss / len(self._parts)).backward()
         return scores_real.detach(), scores_fake.detach()

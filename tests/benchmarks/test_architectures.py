@@ -16,7 +16,7 @@ def _found():
     def one(seed, frechet):
         figures = {"FID-768": {"frechet": frechet, "coverage": 0.25}} if frechet else {}
         good = {"finite": bool(frechet), "images": 500, "collapses": [250] if seed else [], "diversity": 0.5}
-        return {"seed": seed, "figures": figures, "seconds": 8.0, **good}
+        return {"seed": seed, "figures": figures, "processor_seconds_per_thousand": 8.0, **good}
 
     runs = {"stylegan2": [one(0, 1.0), one(1, 1.2)], "biggan": [one(0, 2.0), one(1, 0)], "stylealae": [one(0, 4.4)]}
     cube = {"size": 32, "channels": ["aia171"], "intensity_scale": "browse", "samples": 10, "networks": ["FID-768"]}
@@ -35,7 +35,7 @@ def _found():
 def test_table():
     found = _found()
     stylegan2, biggan, stylealae, real = table(found).splitlines()[2:6]
-    assert stylegan2 == "| StyleGAN2 | 1,000 | 1, 1.2 | **11.0** | 0.25, 0.25 | 0.50, 0.50 | 16, 16 | 0, 1 |"
+    assert stylegan2 == "| StyleGAN2 | 1,000 | 1, 1.2 | **11.0** | 0.25, 0.25 | 0.50, 0.50 | 8, 8 | 0, 1 |"
     assert biggan.endswith("| 0, not finite |")
     assert "**20.0**" in biggan
     assert "**44.0**" in stylealae

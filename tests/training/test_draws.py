@@ -16,7 +16,16 @@ LABELS = ("nowcast_flux", "forecast_flux")
 def draw(seed=0, attempt=0, step=0, batch=8, weights=None):
     weights = torch.full((20,), 0.05, dtype=torch.float64) if weights is None else weights
     return draw_step(
-        seed, attempt, step, batch=batch, weights=weights, z_dim=5, condition_width=2, n_styles=6, n_augment=4
+        seed,
+        attempt,
+        step,
+        batch=batch,
+        weights=weights,
+        z_dim=5,
+        condition_width=2,
+        n_styles=6,
+        n_augment=4,
+        n_channels=3,
     )
 
 

@@ -106,7 +106,7 @@ def test_recomputing_takes_time_and_parts_take_it_too_but_both_save_memory():
 
 
 def test_a_convolution_copies_what_is_not_channels_last():
-    """Measured with the kernel's count of pages: the kernel in blocks, and images in another layout, for its time."""
+    """As the count of a process's pages shows it: the kernel in blocks, and images that lie otherwise, for its time."""
     last = torch.zeros(2, 8, 32, 32).contiguous(memory_format=torch.channels_last)
     first, kernel = torch.zeros(2, 8, 32, 32), torch.zeros(4, 8, 3, 3).contiguous(memory_format=torch.channels_last)
     peaks = []

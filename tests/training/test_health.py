@@ -20,7 +20,7 @@ def test_features_are_local_means_and_contrasts():
     features = frame_features(images).reshape(3, 2, 2, 8, 8)
     tile = images[1, 0, 4:8, 8:12]
     torch.testing.assert_close(features[1, 0, 0, 1, 2], tile.mean())
-    torch.testing.assert_close(features[1, 1, 0, 1, 2], tile.std(unbiased=False), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(features[1, 0, 1, 1, 2], tile.std(unbiased=False), atol=1e-4, rtol=1e-3)
 
 
 def test_one_image_for_every_latent_is_no_diversity():

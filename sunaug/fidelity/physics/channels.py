@@ -17,7 +17,7 @@ __all__ = ["BINS", "channels"]
 
 BINS = 16
 ALL_PAIRS_UP_TO = 4
-"""Channels of which every pair is looked at; of more, each with the next, so that the table stays small."""
+"""Channels of which every pair has histograms; of more, each with the next, so that the table stays small."""
 
 
 def channels(planes: Sequence[Plane]) -> Table:
@@ -31,7 +31,8 @@ def channels(planes: Sequence[Plane]) -> Table:
     - ``correlation A/B`` (scalar): Pearson's, of the displayed values of one frame; NaN if one is constant.
     - ``hot_to_cool HOT/aia171`` (scalar): total of 131 Å or 94 Å over that of 171 Å, log10 in a physical cube.
 
-    Of more than four channels, each is paired with the next only.
+    Of more than four channels, only the correlation is of every pair; the histograms and means are of each with the
+    next.
 
     Parameters
     ----------
@@ -40,7 +41,9 @@ def channels(planes: Sequence[Plane]) -> Table:
     bright = [plane for plane in planes if not plane.channel.signed]
     if not bright:
         return {}
-    pairs = list(combinations(bright, 2)) if len(bright) <= ALL_PAIRS_UP_TO else list(pairwise(bright))
+    detailed = set(combinations(range(len(bright)), 2))
+    if len(bright) > ALL_PAIRS_UP_TO:
+        detailed = set(pairwise(range(len(bright))))
     disk = np.flatnonzero(centre_distance(bright[0].geometry).ravel() <= 1)
     shown = {plane.name: plane.display.reshape(len(plane.display), -1)[:, disk] for plane in bright}
     bins = {name: np.minimum((values * BINS).astype(np.int32), BINS - 1) for name, values in shown.items()}
@@ -49,7 +52,8 @@ def channels(planes: Sequence[Plane]) -> Table:
     joint: Table = {}
     conditional: Table = {}
     correlation: Table = {}
-    for first, second in pairs:
+    for numbers in combinations(range(len(bright)), 2):
+        first, second = (bright[number] for number in numbers)
         a, b = first.name, second.name
         there = None
         if first.there is not None or second.there is not None:
@@ -58,6 +62,11 @@ def channels(planes: Sequence[Plane]) -> Table:
                 if plane.there is not None:
                     there = there & plane.there.reshape(len(plane.there), -1)[:, disk]
             there = np.broadcast_to(there, shown[a].shape)
+        correlation[f"correlation {a}/{b}"] = Column(
+            _correlation(shown[a], shown[b], there).astype(np.float32), "scalar", "1", family="channels"
+        )
+        if numbers not in detailed:
+            continue
         share, mean = _joint(bins[a], bins[b], shown[b], there)
         joint[f"joint {a}/{b}"] = Column(
             (share * (BINS * BINS / 2)).astype(np.float32),
@@ -69,9 +78,6 @@ def channels(planes: Sequence[Plane]) -> Table:
         )
         conditional[f"conditional_mean {b}|{a}"] = Column(
             mean.astype(np.float32), "curve", f"displayed {b}", centres, f"displayed {a}", family="channels"
-        )
-        correlation[f"correlation {a}/{b}"] = Column(
-            _correlation(shown[a], shown[b], there).astype(np.float32), "scalar", "1", family="channels"
         )
     return joint | conditional | correlation | _hot_to_cool({plane.name: plane for plane in bright})
 

@@ -9,7 +9,7 @@ from pipelines.train import train_bundle
 from sunaug.bundle import load_bundle
 from sunaug.cube import open_cube
 from sunaug.errors import SunaugError, UsageError
-from sunaug.latent.reconstruction import reconstruct
+from sunaug.latent.encoding import encode_frames
 from sunaug.networks.growing import Stage
 from sunaug.training.checkpoint import load_checkpoint
 from sunaug.training.frames import load_frames
@@ -82,7 +82,7 @@ def test_a_damaged_encoder_is_one_sentence(copy, tmp_path):
 def test_a_frame_is_made_again_from_what_the_encoder_reads(trained):
     cube, bundle = trained
     frames = frames_of(cube, bundle)
-    w, images = reconstruct(bundle, frames)
+    w, images = encode_frames(bundle, frames)
     assert w.shape == (len(frames), bundle.info.network.latent_width)
     assert images.shape == frames.shape
     torch.testing.assert_close(w[:3], bundle.image_encoder(frames[:3]), rtol=1e-3, atol=1e-3)
@@ -99,7 +99,7 @@ def test_reconstructions_are_better_after_training_than_before(trained):
         generator, encoder = (one.networks["half_life"] for one in (trainer.averages, trainer.encoder_averages))
         frames = trainer.shown(trainer.frames.images)
         held = dataclasses.replace(bundle, generator=generator, image_encoder=encoder)
-        return (reconstruct(held, frames).images - frames).square().mean()
+        return (encode_frames(held, frames).images - frames).square().mean()
 
     trainer.step()
     before = error()
@@ -112,6 +112,6 @@ def test_what_cannot_be_reconstructed_is_one_sentence(trained, tmp_path):
     cube, bundle = trained
     frames = frames_of(cube, bundle)
     with pytest.raises(UsageError, match=r"encodes frames of \(n, 3, 16, 16\).*these are \(48, 3, 8, 8\)"):
-        reconstruct(bundle, frames[:, :, ::2, ::2].repeat(2, 1, 1, 1))
+        encode_frames(bundle, frames[:, :, ::2, ::2].repeat(2, 1, 1, 1))
     with pytest.raises(UsageError, match="a stylegan2 bundle without an encoder; train a stylealae for one"):
-        reconstruct(make_bundle(tmp_path / "plain"), frames)
+        encode_frames(make_bundle(tmp_path / "plain"), frames)

@@ -10,19 +10,19 @@ from torch import Tensor
 from sunaug.bundle import Bundle
 from sunaug.errors import UsageError
 
-__all__ = ["Reconstruction", "reconstruct"]
+__all__ = ["EncodedFrames", "encode_frames"]
 
 _BATCH = 16
 
 
-class Reconstruction(NamedTuple):
+class EncodedFrames(NamedTuple):
     """Intermediate latents w (n, latent_width), and the images (n, channel, y, x) that are made of them, scaled."""
 
     w: Tensor
     images: Tensor
 
 
-def reconstruct(bundle: Bundle, frames: Tensor) -> Reconstruction:
+def encode_frames(bundle: Bundle, frames: Tensor) -> EncodedFrames:
     """Encode frames and make them again, without noise: G(E(x)) (Pidhorskyi et al. 2020).
 
     Parameters
@@ -34,7 +34,7 @@ def reconstruct(bundle: Bundle, frames: Tensor) -> Reconstruction:
 
     Returns
     -------
-    Reconstruction
+    EncodedFrames
 
     Raises
     ------
@@ -57,4 +57,4 @@ def reconstruct(bundle: Bundle, frames: Tensor) -> Reconstruction:
             w = encoder(part.to(device, torch.float32))
             latents.append(w.cpu())
             images.append(bundle.generator.synthesize(w).cpu())
-    return Reconstruction(torch.cat(latents), torch.cat(images))
+    return EncodedFrames(torch.cat(latents), torch.cat(images))
