@@ -17,6 +17,7 @@ from sunaug.bundle import (
     write_bundle,
     write_critic,
     write_directions,
+    write_finish,
     write_reference,
 )
 from sunaug.critic import Critic, fit_critic
@@ -26,7 +27,7 @@ from sunaug.fidelity.backbones import inception_backbone
 from sunaug.fidelity.fitting import add_reference
 from sunaug.fidelity.judge import Judge
 from sunaug.flares import class_letters
-from sunaug.generation import fit_steering
+from sunaug.generation import fit_finish, fit_steering
 from sunaug.latent.activity import hot_channels, hot_emission
 from sunaug.networks.patches import in_tiles
 from sunaug.training.checkpoint import checkpoint_paths
@@ -141,8 +142,8 @@ def _hot_emission(trained: TrainedGenerator, disk_radius: float) -> torch.Tensor
     return found
 
 
-def add_critic(bundle: Bundle, cube: str | Path) -> str:
-    """Fit the critic of a bundle that has none on the frames it was trained on, and store it with their times.
+def add_fits(bundle: Bundle, cube: str | Path) -> str:
+    """Fit the finish and the critic of a bundle on the frames it was trained on, and store them with their times.
 
     Returns
     -------
@@ -172,11 +173,18 @@ def add_critic(bundle: Bundle, cube: str | Path) -> str:
         raise SunaugError(f"{cube}: its train frames span less than three blocks of ten days, too few for a critic.")
     write_reference(bundle.path, bundle.reference | {"times": torch.from_numpy(frames.times.astype(np.int64))})
     write_critic(bundle.path, critic)
+    _add_finish(bundle, frames)
     said = ", ".join(
         f"{name} to {figures['error_dex']:.2f} dex (rank correlation {figures['rank_correlation']:.2f})"
         for name, figures in critic.skill().items()
     )
     return f"critic of {bundle.info.name}: reads real frames that it has not seen for {said}"
+
+
+def _add_finish(bundle: Bundle, frames: TrainingFrames) -> None:
+    finish = fit_finish(bundle, frames.whole().images)
+    if finish is not None:
+        write_finish(bundle.path, finish)
 
 
 def _silent(text: str) -> None:
@@ -298,6 +306,7 @@ def train_bundle(
     critic = fit_frames_critic(trained.frames, recipe.labels)
     if critic is not None:
         write_critic(path, critic)
+    _add_finish(load_bundle(path), trained.frames)
     speak = say or _silent
     if in_tiles(trained.generator):
         speak(f"no directions: fitting them takes thousands of images, too many of {info.network.size} pixels.")

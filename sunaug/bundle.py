@@ -7,6 +7,7 @@
 ``encoder.safetensors``    what reads latents off images, in half precision (architectures with an encoder only)
 ``critic.safetensors``     what reads fluxes off frames, see `sunaug.critic` (absent where there was too little to fit)
 ``fidelity.safetensors``   the real frames that samples are judged by, see `sunaug.fidelity.stored` (absent likewise)
+``finish.safetensors``     filters that give samples the spectrum of real frames, see `sunaug.finish` (may be absent)
 ``reference.safetensors``  fluxes, times and hot emission of the training frames, which conditions are drawn from
 ``README.md``              the model card
 ========================== ============================================================================================
@@ -35,7 +36,9 @@ from torch import Tensor, nn
 import sunaug
 from sunaug.critic import Critic
 from sunaug.errors import SunaugError, UsageError
+from sunaug.finish import SpectralFinish
 from sunaug.hub import download, parse_hub_id
+from sunaug.measures.limb import Geometry
 from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig, make_encoder, make_generator
 from sunaug.scaling import IntensityScaling
 
@@ -48,6 +51,7 @@ __all__ = [
     "write_bundle",
     "write_critic",
     "write_directions",
+    "write_finish",
     "write_metrics",
     "write_reference",
 ]
@@ -62,6 +66,7 @@ _DECIDING = (
     "directions.safetensors",
     "critic.safetensors",
     "encoder.safetensors",
+    "finish.safetensors",
 )
 _REQUIRED = ("bundle.json", "model.safetensors", "reference.safetensors", "README.md")
 
@@ -154,6 +159,8 @@ class Bundle:
     image_encoder : torch.nn.Module or None
         From scaled images (n, channel, y, x) to intermediate latents w (n, latent_width), of architectures that have
         one; as the generator.
+    finish : SpectralFinish or None
+        What is done to its images before they are samples.
     hash : str
         SHA-256 over the files that decide what is generated.
     """
@@ -166,6 +173,12 @@ class Bundle:
     hash: str
     critic: Critic | None = field(default=None, repr=False)
     image_encoder: nn.Module | None = field(default=None, repr=False)
+    finish: SpectralFinish | None = field(default=None, repr=False)
+
+    def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Scaled images (n, channel, y, x) as samples have them, of w as `BaseGenerator.synthesize` takes it."""
+        images = self.generator.synthesize(w, noise)
+        return images if self.finish is None else self.finish(images)
 
 
 def bundled_names() -> list[str]:
@@ -237,6 +250,7 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
         hash=_hash(path, content),
         critic=_read_critic(path / "critic.safetensors"),
         image_encoder=_read_encoder(path / "encoder.safetensors", info.network),
+        finish=_read_finish(path / "finish.safetensors", info),
     )
 
 
@@ -256,6 +270,16 @@ def _read_encoder(path: Path, config: NetworkConfig) -> nn.Module | None:
     if encoder is None:
         raise SunaugError(f"{path}: {config.architecture} has no encoder; the bundle is damaged, get it again.")
     return _read_network(path, encoder)
+
+
+def _read_finish(path: Path, info: BundleInfo) -> SpectralFinish | None:
+    if not path.is_file():
+        return None
+    gains = _read_tensors(path).get("gains", torch.empty(0))
+    expected = (2, info.network.image_channels, info.network.size, info.network.size // 2 + 1)
+    if gains.shape != expected:
+        raise SunaugError(f"{path}: gains of shape {tuple(gains.shape)} in place of {expected}; get the bundle again.")
+    return SpectralFinish(gains.float(), Geometry(info.network.size, info.disk_radius))
 
 
 def _read_critic(path: Path) -> Critic | None:
@@ -363,6 +387,14 @@ def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:
     partial = path / "directions.partial"
     save_file({name: value.to(torch.float32).contiguous() for name, value in directions.items()}, partial)
     partial.replace(path / "directions.safetensors")
+    readable(path)
+
+
+def write_finish(path: Path, finish: SpectralFinish) -> None:
+    """Store the finish of a bundle, in half precision."""
+    partial = path / "finish.partial"
+    save_file({"gains": finish.gains.half().contiguous()}, partial)
+    partial.replace(path / "finish.safetensors")
     readable(path)
 
 

@@ -11,7 +11,8 @@ def directions(
     bundle: str = typer.Argument(..., help="Folder of the bundle, or the name of one that comes with sunaug."),
     out: Path | None = typer.Option(None, help="Folder for pictures and a table of what each direction changes."),
     cube: Path | None = typer.Option(
-        None, help="Cube the bundle was trained on: fits its critic and what its samples are judged by first."
+        None,
+        help="Cube the bundle was trained on: first fits its critic, its finish and what its samples are judged by.",
     ),
     components: int = typer.Option(10, min=1, help="Leading components that --out describes."),
     seed: int = typer.Option(0, min=0, help="Seed of the latents."),
@@ -27,11 +28,11 @@ def directions(
     if not opened.info.network.labels:
         raise UsageError(f"{bundle}: an unconditional bundle has no flare direction; train one with conditions.")
     if cube is not None:
-        from pipelines.train import add_critic
+        from pipelines.train import add_fits
         from sunaug.cube import open_cube
         from sunaug.fidelity.fitting import add_reference
 
-        typer.echo(add_critic(opened, cube))
+        typer.echo(add_fits(opened, cube))
         opened = load_bundle(bundle)
         if add_reference(opened, open_cube(cube), typer.echo):
             typer.echo(f"{opened.info.name}: has the real frames now that its samples are judged by.")

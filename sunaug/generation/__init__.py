@@ -16,6 +16,7 @@ from sunaug.bundle import BUNDLED, Bundle, load_bundle
 from sunaug.errors import UsageError
 from sunaug.generation.calibration import calibrate, fit_steering
 from sunaug.generation.conditions import Support, support, tail_rows
+from sunaug.generation.finishing import fit_finish
 from sunaug.generation.request import Request, parse_steer, read_conditions
 from sunaug.generation.sampler import Sampler, regenerate
 from sunaug.generation.writing import attributes, generate_cube, generate_fits
@@ -25,6 +26,7 @@ __all__ = [
     "Sampler",
     "Support",
     "calibrate",
+    "fit_finish",
     "fit_steering",
     "generate",
     "generate_cube",

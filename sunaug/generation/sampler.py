@@ -85,6 +85,7 @@ class Sampler:
         for name, steps in self.steering.items() if bundle.directions else ():
             vector, layers = _direction(bundle, name, self.generator.n_styles)
             shift[layers] += steps * vector
+        self._finish = bundle.finish.to(self.device) if bundle.finish else None
         self._shift = shift.to(self.device) if shift.any() else None
         self.critic = bundle.critic.to(self.device) if request.rare and request.critic and bundle.critic else None
         self.weakest = None
@@ -111,7 +112,8 @@ class Sampler:
             w = self.generator.truncate(w, condition, self.request.truncation)
         if self._shift is not None:
             w = w[:, None] + self._shift
-        return synthesize_whole(self.generator, w, noise).to(self.device)
+        images = synthesize_whole(self.generator, w, noise).to(self.device)
+        return images if self._finish is None else self._finish(images)
 
     def _drawn(self, pairs: list[tuple[int, int]]) -> tuple[NDArray[np.float64], Tensor]:
         """Fluxes and normal numbers of a group, full or not, of (sample, attempt) pairs."""

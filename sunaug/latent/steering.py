@@ -41,7 +41,7 @@ def pictures(bundle: Bundle, w: Tensor, seed: int = 0) -> Tensor:
     """Scaled images of w (n, w_dim) or (n, n_styles, w_dim), with the same noise for all, so that only w differs."""
     noise = torch.randn(1, bundle.generator.noise_size, generator=torch.Generator().manual_seed(seed))
     with torch.inference_mode():
-        return torch.cat([bundle.generator.synthesize(part, noise.expand(len(part), -1)) for part in w.split(_BATCH)])
+        return torch.cat([bundle.synthesize(part, noise.expand(len(part), -1)) for part in w.split(_BATCH)])
 
 
 def _regress(coordinates: Tensor, values: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def _turn(
         steps = torch.cat([below, below + 1])
         step = _in_fine_layers(bundle.generator, direction() @ vectors)
         shifted = w.clone().repeat(2, 1)[:, None] + steps[:, None, None] * step
-        images = bundle.generator.synthesize(shifted, noise.expand(len(shifted), -1))
+        images = bundle.synthesize(shifted, noise.expand(len(shifted), -1))
         seen = [hot_emission(images, channels, radius) / spreads["hot_emission"]]
         seen += [column / spreads[name] for name, column in zip(critic.labels, critic.encoded(images).T, strict=True)]
         low, high = torch.stack(seen).split(len(w), dim=1)
