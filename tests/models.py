@@ -17,7 +17,7 @@ from sunaug.bundle import Bundle, BundleInfo, load_bundle, write_bundle, write_d
 from sunaug.critic import Critic, fit_critic
 from sunaug.cube import FrameStatus, create_cube, write_frames
 from sunaug.encoder import fit_encoder
-from sunaug.generation import fit_steering
+from sunaug.generation import fit_finish, fit_steering
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import default_scaling
 from sunaug.training.frames import TrainingFrames
@@ -45,6 +45,7 @@ def quick_fits(steps: int = 4) -> Iterator[None]:
     """What a training fits beside the networks is fitted in a few steps: worth less, and half a minute sooner."""
     with (
         mock.patch("sunaug.fidelity.fitting.fit_encoder", partial(fit_encoder, steps=steps)),
+        mock.patch("pipelines.train.fit_finish", partial(fit_finish, samples=16)),
         mock.patch("pipelines.train.fit_steering", partial(fit_steering, pictures=16)),
     ):
         yield

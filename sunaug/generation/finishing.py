@@ -19,12 +19,12 @@ __all__ = ["fit_finish"]
 SMALLEST = 16
 """Pixels of the smallest images with a finish: below, the disk has no spectrum to speak of."""
 
-_SAMPLES, _PIXELS = 1024, 2**24
+SAMPLES, _PIXELS = 1024, 2**24
 _BATCH = 64
 _SEED = 0x5EED
 
 
-def fit_finish(bundle: Bundle, frames: Tensor) -> SpectralFinish | None:
+def fit_finish(bundle: Bundle, frames: Tensor, samples: int = SAMPLES) -> SpectralFinish | None:
     """Fit what gives the samples of a bundle the mean power spectrum of real frames.
 
     The samples are made under conditions drawn as plain requests draw them, from those of the training frames.
@@ -35,6 +35,8 @@ def fit_finish(bundle: Bundle, frames: Tensor) -> SpectralFinish | None:
         A finish that it has already is not looked at.
     frames : Tensor, shape (n, channel, y, x)
         Scaled intensities of the frames that it was trained on.
+    samples : int
+        Samples that are made; fewer of large images.
 
     Returns
     -------
@@ -45,10 +47,10 @@ def fit_finish(bundle: Bundle, frames: Tensor) -> SpectralFinish | None:
     if in_tiles(bundle.generator) or size < SMALLEST or not len(frames):
         return None
     geometry = Geometry(size, bundle.info.disk_radius)
-    count = max(min(_SAMPLES, _PIXELS // size**2), 1)
+    count = max(min(samples, _PIXELS // size**2), 1)
     sampler = Sampler(replace(bundle, finish=None), Request(n=count, seed=_SEED))
-    samples = MeanPower(geometry)
+    power = MeanPower(geometry)
     for made in sampler.batches(0, count, _BATCH):
-        samples.add(bundle.info.scaling.scale(torch.from_numpy(made["intensity"])))
+        power.add(bundle.info.scaling.scale(torch.from_numpy(made["intensity"])))
     real = MeanPower.of(geometry, (part.cpu() for part in frames.split(_BATCH)))
-    return SpectralFinish.between(real, samples, geometry)
+    return SpectralFinish.between(real, power, geometry)
