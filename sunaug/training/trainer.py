@@ -30,6 +30,7 @@ from sunaug.networks import (
 )
 from sunaug.networks.bands import Bands, set_bands
 from sunaug.networks.growing import Growing, Stage, fade_in
+from sunaug.networks.processes import mean_over_processes
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.networks.windows import Window
 from sunaug.training.averages import Averages
@@ -482,10 +483,7 @@ class Trainer:
         """
         if not relativistic:
             return real.sign().mean()
-        zero = (real.mean() + fake.mean()) / 2
-        if self.fabric.world_size > 1:
-            dist.all_reduce(zero)
-            zero /= self.fabric.world_size
+        zero = mean_over_processes((real.mean() + fake.mean()) / 2)
         return (real - zero).sign().mean()
 
     def _path_penalty(self, draws: Draws, found: dict[str, list[Tensor]]) -> Tensor:

@@ -1,23 +1,11 @@
-import os
-import socket
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 import torch
 
+from tests.processes import launch
 
-def steps(processes, out, *before):
-    """Run `tests.training.sharded_steps`; what it wrote."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
-    command = [sys.executable, *launcher, "-m", "tests.training.sharded_steps", str(out), *map(str, before)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    return torch.load(out, weights_only=True)
+steps = partial(launch, "tests.training.sharded_steps")
 
 
 @pytest.fixture(scope="module")
