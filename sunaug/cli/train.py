@@ -21,7 +21,7 @@ def train(
         False, "--dry-run", help="Print networks, memory and time that are expected, no more."
     ),
     accelerator: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
-    devices: int = typer.Option(1, min=1, help="Processes that share each batch, one per device."),
+    devices: int = typer.Option(1, min=1, help="Processes that share each batch, or each image, one per device."),
     strategy: str = typer.Option(
         "auto",
         help="auto; ddp: each device holds the networks; fsdp: a slice of them; bands: each computes a band of rows of "

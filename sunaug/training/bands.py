@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from sunaug.errors import UsageError
-from sunaug.networks.stylegan2 import SMALLEST_TOP
 from sunaug.training.recipe import Recipe
 
 __all__ = ["check_bands"]
+
+_FEWEST_ROWS = 8
+"""Of a band where the layers end: two at the junction."""
 
 
 def check_bands(recipe: Recipe, size: int, processes: int) -> None:
@@ -37,7 +39,7 @@ def check_bands(recipe: Recipe, size: int, processes: int) -> None:
             f"bands cannot be combined with {', '.join(found)}: leave {'it' if len(found) == 1 else 'them'} out, or "
             "use ddp with `accumulate` and `checkpoint_from`."
         )
-    most = size // recipe.unshuffle // SMALLEST_TOP
+    most = size // recipe.unshuffle // _FEWEST_ROWS
     if processes & (processes - 1) or processes > most:
         raise UsageError(
             f"bands: {processes} processes cannot share frames of {size} pixels; give a power of two up to {most} as "

@@ -1,11 +1,13 @@
-from functools import partial
-
 import pytest
 import torch
 
-from tests.processes import launch
+from tests.processes import run_module
 
-steps = partial(launch, "tests.training.sharded_steps")
+
+def steps(processes, out, *before):
+    """Run `tests.training.sharded_steps`; what it wrote."""
+    run_module(processes, "tests.training.sharded_steps", out, *before)
+    return torch.load(out, weights_only=True)
 
 
 @pytest.fixture(scope="module")
