@@ -16,22 +16,20 @@ from tests.training import banded_steps
 FIRST, *OTHERS = banded_steps.CASES
 
 
-def two_bands(out, *cases):
+def in_bands(out, *cases, processes=2):
     """Run `tests.training.banded_steps`; what it wrote."""
-    run_module(2, "tests.training.banded_steps", out, *cases)
+    run_module(processes, "tests.training.banded_steps", out, *cases)
     return torch.load(out, weights_only=True)
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    out = tmp_path_factory.mktemp("bands") / "first.pt"
-    return two_bands(out, FIRST)
+    return in_bands(tmp_path_factory.mktemp("bands") / "first.pt", FIRST)
 
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory):
-    out = tmp_path_factory.mktemp("bands") / "others.pt"
-    return two_bands(out, *OTHERS)
+    return in_bands(tmp_path_factory.mktemp("bands") / "others.pt", *OTHERS)
 
 
 def assert_steps_of_one(case, two, error=1e-4, abs_error=2e-3):
@@ -66,6 +64,14 @@ def test_two_bands_make_the_steps_of_one_process(first):
 def test_bands_go_with_other_savings(others, case):
     loose = {"error": 0.1, "abs_error": 0.1} if case == "half" else {}
     assert_steps_of_one(case, others[case], **loose)
+
+
+@pytest.mark.slow
+def test_four_bands_make_the_steps_of_one_process(tmp_path):
+    """Two of them have neighbours on both sides."""
+    four = in_bands(tmp_path / "four.pt", FIRST, processes=4)
+    assert max(four["second derivatives"].values()) < 1e-12
+    assert_steps_of_one(FIRST, four[FIRST])
 
 
 def test_the_dry_run_foresees_a_step_in_bands(first):
@@ -111,7 +117,7 @@ def test_a_dry_run_knows_the_strategy(tmp_path):
 
 
 def test_slices_of_the_networks_are_foreseen_too():
-    recipe = Recipe(**RECIPE)
+    recipe = Recipe(**RECIPE, r1_gamma=0, r1_gamma_end=0)
     config = network_config(recipe, 16, 1)
     one, two, sliced = (
         estimate(config, recipe, devices=devices, strategy=strategy)
