@@ -83,7 +83,7 @@ def recipe(changes: dict[str, Any]) -> Recipe:
 def expected(size: int, changes: dict[str, Any]) -> Estimate:
     """What `sunaug.training.estimate` says of a point, with one frame in memory; of a process where there are two."""
     chosen, devices = recipe(changes), changes.get("processes", 1)
-    return estimate(network_config(chosen, size, 1), chosen, n_frames=1, devices=devices, strategy="bands")
+    return estimate(network_config(chosen, size, 1), chosen, n_frames=1, devices=devices, in_bands=devices > 1)
 
 
 def make_trainer(size: int, changes: dict[str, Any]) -> Trainer:

@@ -50,9 +50,10 @@ def expectations(
     frames = known_frames(opened, recipe.labels, recipe.missing_channels).sizes["time"]
     channels = [str(name) for name in opened["channel"].values]
     config = network_config(recipe, opened.sizes["y"], len(channels), channels)
-    cost = estimate(config, recipe, n_frames=frames, devices=devices, strategy=strategy)
+    in_bands = strategy == "bands"
+    cost = estimate(config, recipe, n_frames=frames, devices=devices, in_bands=in_bands)
     fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
-    shares = 1 if strategy == "bands" else devices
+    shares = 1 if in_bands else devices
     rate = measure_rate(config, recipe, fabric, cost.flops, devices=shares)
     return [
         f"Estimates for {config.image_channels} channels of {config.size}x{config.size} pixels; nothing was written.",

@@ -294,10 +294,10 @@ def _blank_frames(config: NetworkConfig) -> TrainingFrames:
     return TrainingFrames(images, np.full((1, len(config.labels)), 1e-6), torch.ones(1, dtype=torch.float64), [])
 
 
-def _dry_trainer(config: NetworkConfig, recipe: Recipe, devices: int, strategy: str) -> tuple[Trainer, FakeTensorMode]:
+def _dry_trainer(config: NetworkConfig, recipe: Recipe, devices: int, in_bands: bool) -> tuple[Trainer, FakeTensorMode]:
     """A trainer whose tensors are fake, and the mode in which it makes its steps."""
     # A band between two others has the most rows: its own, and a margin on either side.
-    bands = _UnsentBands(min(1, devices - 2), devices) if strategy == "bands" and devices > 1 else None
+    bands = _UnsentBands(min(1, devices - 2), devices) if in_bands and devices > 1 else None
     fabric: Any = _OneOf(devices, recipe.precision, torch.device("cpu"))
     # Compiled code is what it is only on a device; the plain networks do the same.
     plain = recipe.model_copy(update={"compile": False})
@@ -326,12 +326,11 @@ def _dry_costs(trainer: Trainer, mode: FakeTensorMode, cycle: list[tuple[bool, b
 
 
 def estimate(
-    config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, devices: int = 1, strategy: str = "auto"
+    config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, devices: int = 1, in_bands: bool = False
 ) -> Estimate:
     """Estimate what each process of a training takes.
 
-    Of networks that grow, what they take when they have grown: the resolutions before take less. With ``fsdp``, the
-    activations are those of the networks whole, and the largest of these with its gradients: what a pass puts together.
+    Of networks that grow, what they take when they have grown: the resolutions before take less.
 
     Parameters
     ----------
@@ -342,8 +341,8 @@ def estimate(
         Frames of the train months that are kept in memory.
     devices : int
         Processes that share each batch, or each image.
-    strategy : str
-        As for `sunaug.training.loop.train`.
+    in_bands : bool
+        They share each image, see `sunaug.networks.bands`.
 
     Raises
     ------
@@ -354,7 +353,7 @@ def estimate(
     parts = min(recipe.accumulate, 2)
     batch = recipe.batch // recipe.accumulate * parts
     shown = recipe.model_copy(update={"batch": batch, "accumulate": parts, "growth_images": 0})
-    trainer, mode = _dry_trainer(config, shown, devices, strategy)
+    trainer, mode = _dry_trainer(config, shown, devices, in_bands)
     cycle = _cycle(recipe)
     costs = _dry_costs(trainer, mode, cycle)
     critics = {f"{name} discriminator": critic.network for name, critic in trainer.critics.items()}
@@ -363,18 +362,14 @@ def estimate(
     averages = filter(None, (trainer.averages, trainer.encoder_averages))
     trained = [one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]]
     gradients = sum(one.numel() * one.element_size() for one in trained)
-    activations = max(max(cost.peak for cost in costs.values()) - gradients, 0)
-    slices = devices if strategy == "fsdp" else 1
-    if slices > 1:
-        activations += 2 * max(map(_bytes, networks.values()))
+    peak = max(cost.peak for cost in costs.values())
     return Estimate(
         layers={name: layer_table(network) for name, network in networks.items()},
-        weights=_bytes(*networks.values()) // slices
-        + _bytes(*itertools.chain.from_iterable(map(_frozen, networks.values()))),
+        weights=_bytes(*networks.values(), *itertools.chain.from_iterable(map(_frozen, networks.values()))),
         averages=_bytes(*itertools.chain.from_iterable(one.networks.values() for one in averages)),
-        moments=2 * gradients // slices,
-        gradients=gradients // slices,
-        activations=activations,
+        moments=2 * gradients,
+        gradients=gradients,
+        activations=max(peak - gradients, 0),
         frames=n_frames * config.image_channels * config.size**2 * 4,
         flops=sum(costs[kind].flops for kind in cycle) / len(cycle) * devices / batch,
     )

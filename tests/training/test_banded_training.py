@@ -77,14 +77,14 @@ def test_four_bands_make_the_steps_of_one_process(tmp_path):
 def test_the_dry_run_foresees_a_step_in_bands(first):
     recipe = Recipe(**{**RECIPE, **banded_steps.CASES[FIRST]})
     config = network_config(recipe, 32, len(banded_steps.CHANNELS))
-    found = estimate(config, recipe, devices=2, strategy="bands")
+    found = estimate(config, recipe, devices=2, in_bands=True)
     assert found.activations + found.gradients == pytest.approx(first[FIRST]["peak"], rel=0.02)
 
 
 def test_two_bands_hold_little_more_than_half():
     recipe = Recipe(**{**RECIPE, "base_width": 4096, "max_width": 32, "batch": 2, "penalty_interval": 1})
     config = network_config(recipe, 256, 1)
-    one, two = (estimate(config, recipe, devices=devices, strategy="bands") for devices in (1, 2))
+    one, two = (estimate(config, recipe, devices=devices, in_bands=True) for devices in (1, 2))
     assert two.activations < 0.62 * one.activations
     # Margins, and low resolutions twice.
     assert one.flops < two.flops < 1.3 * one.flops
@@ -114,17 +114,3 @@ def test_a_dry_run_knows_the_strategy(tmp_path):
     assert "activations of 8 images, a band of 1/2 of each" in lines
     with pytest.raises(UsageError, match="4 processes cannot share frames of 16 pixels"):
         expectations(cube, recipe, accelerator="cpu", devices=4, strategy="bands")
-
-
-def test_slices_of_the_networks_are_foreseen_too():
-    recipe = Recipe(**RECIPE, r1_gamma=0, r1_gamma_end=0)
-    config = network_config(recipe, 16, 1)
-    one, two, sliced = (
-        estimate(config, recipe, devices=devices, strategy=strategy)
-        for devices, strategy in ((1, "auto"), (2, "ddp"), (2, "fsdp"))
-    )
-    assert (2 * sliced.weights, 2 * sliced.gradients, 2 * sliced.moments) == (one.weights, one.gradients, one.moments)
-    assert sliced.averages == one.averages
-    # What a pass puts together: the larger network with its gradients.
-    largest = max(sum(layer.parameters for layer in layers) for layers in two.layers.values())
-    assert sliced.activations == two.activations + 2 * 4 * largest
