@@ -3,10 +3,11 @@
     python -m benchmarks.memory [--budget-gib 10] [--budget-seconds 240] [--sizes 64 ... 4096]
     python -m benchmarks.memory --only proof
 
-Each point is a process of its own. Its peak is what the kernel counted (VmHWM) beyond what the process had after a step
-of the smallest networks, so that the libraries are not in it. Points that would take more memory or time than the
-budget are not made: the table gives what `sunaug.training.estimate` expects of them, and says so. The results go to
-``benchmarks/results/memory.json``, the tables into ``docs/large-images.md``.
+Each point is a process of its own, or two where images are computed in bands, of which the first counts. Its peak is
+what the kernel counted (VmHWM) beyond what the process had after a step of the smallest networks, so that the libraries
+are not in it. Points that would take more memory or time than the budget are not made: the table gives what
+`sunaug.training.estimate` expects of them, and says so. The results go to ``benchmarks/results/memory.json``, the
+tables into ``docs/large-images.md``.
 
 The proof makes a training step at 4096x4096 pixels on whole images, one on patches, and one generated image.
 """
@@ -31,6 +32,7 @@ from lightning_fabric import Fabric
 
 from benchmarks.peaks import resident, resident_peak
 from sunaug.networks import make_generator
+from sunaug.networks.bands import Bands
 from sunaug.networks.patches import PatchGenerator, synthesize_tiles
 from sunaug.training.estimate import Estimate, estimate
 from sunaug.training.frames import TrainingFrames
@@ -56,6 +58,7 @@ SAVINGS: dict[str, dict[str, Any]] = {
     "unshuffle": {"unshuffle": 4},
     "patch": {"patch": 256},
     "checkpoint + patch": {"checkpoint_from": 64, "patch": 256},
+    "two bands": {"processes": 2},
 }
 PROOFS: dict[str, dict[str, Any]] = {
     "whole image, checkpointing": {"checkpoint_from": 64},
@@ -66,19 +69,21 @@ RESULTS = Path(__file__).parent / "results" / "memory.json"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "large-images.md"
 BEGIN, END = "<!-- memory: begin -->", "<!-- memory: end -->"
 MIB = 2**20
+_NOT_OF_SIZE = ("precision", "checkpoint_from", "processes")
+"""Savings that the smallest networks can have as well."""
 # glibc then gives back what is freed: without it, the peak is that of its heap, and not of what is alive.
 _GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(MIB), "OMP_NUM_THREADS": "1"}
 
 
 def recipe(changes: dict[str, Any]) -> Recipe:
     """The benchmark's recipe with one saving."""
-    return Recipe(**{**COMMON, **changes})
+    return Recipe(**{**COMMON, **{name: value for name, value in changes.items() if name != "processes"}})
 
 
 def expected(size: int, changes: dict[str, Any]) -> Estimate:
-    """What `sunaug.training.estimate` says of a point, with one frame in memory."""
-    chosen = recipe(changes)
-    return estimate(network_config(chosen, size, 1), chosen, n_frames=1)
+    """What `sunaug.training.estimate` says of a point, with one frame in memory; of a process where there are two."""
+    chosen, devices = recipe(changes), changes.get("processes", 1)
+    return estimate(network_config(chosen, size, 1), chosen, n_frames=1, devices=devices, in_bands=devices > 1)
 
 
 def make_trainer(size: int, changes: dict[str, Any]) -> Trainer:
@@ -88,12 +93,17 @@ def make_trainer(size: int, changes: dict[str, Any]) -> Trainer:
     image = torch.rand(1, 1, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     weights = torch.ones(1, dtype=torch.float64)
     frames = TrainingFrames(image, np.full((1, len(chosen.labels)), 1e-6), weights, [])
-    return Trainer(frames, config, chosen, Fabric(accelerator="cpu", precision=chosen.precision))
+    processes = changes.get("processes", 1)
+    strategy = "ddp" if processes > 1 else "auto"
+    fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy, precision=chosen.precision)
+    fabric.launch()
+    bands = Bands(fabric.global_rank, processes) if processes > 1 else None
+    return Trainer(frames, config, chosen, fabric, bands=bands)
 
 
 def _beyond_libraries(run: Callable[[], float], changes: dict[str, Any]) -> dict[str, float]:
     """Seconds and peak (MiB) of what `run` does, beyond what the process has when all libraries are loaded."""
-    small = {name: value for name, value in changes.items() if name in ("precision", "checkpoint_from")}
+    small = {name: value for name, value in changes.items() if name in _NOT_OF_SIZE}
     make_trainer(16, {**small, "base_width": 64, "max_width": 8}).step()
     base = resident()
     seconds = run()
@@ -138,7 +148,7 @@ def measure_image(size: int, changes: dict[str, Any]) -> dict[str, float]:
 
 
 def in_process(what: str, size: int, changes: dict[str, Any], patience: float) -> dict[str, float]:
-    """Measure a ``step`` or an ``image`` in a process of its own.
+    """Measure a ``step`` or an ``image`` in a process of its own, or the first of several.
 
     Raises
     ------
@@ -146,7 +156,9 @@ def in_process(what: str, size: int, changes: dict[str, Any], patience: float) -
         If it fails, or takes more than `patience` seconds.
     """
     point = json.dumps({"what": what, "size": size, "changes": changes, "patience": patience})
-    command = [sys.executable, "-m", "benchmarks.memory", "--point", point]
+    processes = changes.get("processes", 1)
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    command = [sys.executable, "-m", *(launcher if processes > 1 else []), "benchmarks.memory", "--point", point]
     environment = os.environ | _GIVE_BACK
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=patience)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -162,7 +174,7 @@ def speed_of_steps() -> float:
 def row(size: int, saving: str, budget_gib: float, budget_seconds: float, speed: float) -> dict[str, Any]:
     """A point of the table: estimated, and measured where the budget allows."""
     cost = expected(size, SAVINGS[saving])
-    seconds = cost.flops * COMMON["batch"] / speed
+    seconds = cost.flops * COMMON["batch"] / speed / SAVINGS[saving].get("processes", 1)
     found: dict[str, Any] = {
         "size": size,
         "saving": saving,
@@ -260,9 +272,11 @@ def main() -> None:
     if arguments.point:
         point = arguments.point
         if point["what"] == "step":
-            print(json.dumps(measure_step(point["size"], point["changes"], point["patience"])))
+            measured = measure_step(point["size"], point["changes"], point["patience"])
         else:
-            print(json.dumps(measure_image(point["size"], point["changes"])))
+            measured = measure_image(point["size"], point["changes"])
+        if os.environ.get("RANK", "0") == "0":
+            print(json.dumps(measured))
         return
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     results["hardware"] = f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread; torch {torch.__version__}"

@@ -11,13 +11,15 @@ from lightning_fabric import Fabric
 from sunaug.cube import open_cube
 from sunaug.training.estimate import Estimate, Rate, estimate, measure_rate
 from sunaug.training.frames import known_frames
-from sunaug.training.loop import check_cube, network_config
+from sunaug.training.loop import check_cube, check_strategy, network_config
 from sunaug.training.recipe import Recipe
 
 __all__ = ["expectations"]
 
 
-def expectations(cube: str | Path, recipe: Recipe, *, accelerator: str = "auto", devices: int = 1) -> list[str]:
+def expectations(
+    cube: str | Path, recipe: Recipe, *, accelerator: str = "auto", devices: int = 1, strategy: str = "auto"
+) -> list[str]:
     """Estimate what a training will take: networks, memory and time. Nothing is written.
 
     Parameters
@@ -28,7 +30,9 @@ def expectations(cube: str | Path, recipe: Recipe, *, accelerator: str = "auto",
     accelerator : str
         As for `lightning_fabric.Fabric`; the speed is measured on it, with some steps of the training.
     devices : int
-        Processes that share each batch.
+        Processes that share each batch, or each image.
+    strategy : str
+        As for `sunaug.training.loop.train`.
 
     Returns
     -------
@@ -42,16 +46,19 @@ def expectations(cube: str | Path, recipe: Recipe, *, accelerator: str = "auto",
     """
     opened = open_cube(cube)
     check_cube(opened, recipe)
+    check_strategy(strategy, recipe, opened.sizes["y"], devices)
     frames = known_frames(opened, recipe.labels, recipe.missing_channels).sizes["time"]
     channels = [str(name) for name in opened["channel"].values]
     config = network_config(recipe, opened.sizes["y"], len(channels), channels)
-    cost = estimate(config, recipe, n_frames=frames, devices=devices)
+    in_bands = strategy == "bands"
+    cost = estimate(config, recipe, n_frames=frames, devices=devices, in_bands=in_bands)
     fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
-    rate = measure_rate(config, recipe, fabric, cost.flops, devices=devices)
+    shares = 1 if in_bands else devices
+    rate = measure_rate(config, recipe, fabric, cost.flops, devices=shares)
     return [
         f"Estimates for {config.image_channels} channels of {config.size}x{config.size} pixels; nothing was written.",
         *_network_lines(cost),
-        *_memory_lines(cost, frames, recipe, fabric.device, devices),
+        *_memory_lines(cost, frames, recipe, fabric.device, devices, shares),
         *_time_lines(cost, rate, recipe, fabric.device, devices),
     ]
 
@@ -66,7 +73,10 @@ def _network_lines(cost: Estimate) -> list[str]:
     return lines
 
 
-def _memory_lines(cost: Estimate, frames: int, recipe: Recipe, device: torch.device, devices: int) -> list[str]:
+def _memory_lines(
+    cost: Estimate, frames: int, recipe: Recipe, device: torch.device, devices: int, shares: int
+) -> list[str]:
+    in_bands = f", a band of 1/{devices} of each" if shares < devices else ""
     parts = f", {recipe.accumulate} parts" if recipe.accumulate > 1 else ""
     kept = f", blocks from {recipe.checkpoint_from} pixels on recomputed" if recipe.checkpoint_from else ""
     rows = {
@@ -75,7 +85,7 @@ def _memory_lines(cost: Estimate, frames: int, recipe: Recipe, device: torch.dev
         "optimisers": cost.moments,
         "gradients": cost.gradients,
         f"{frames:,} frames": cost.frames,
-        f"activations of {recipe.batch // devices} images{parts}{kept}": cost.activations,
+        f"activations of {recipe.batch // shares} images{in_bands}{parts}{kept}": cost.activations,
         "in all": cost.total,
     }
     width = max(map(len, rows))

@@ -21,8 +21,12 @@ def train(
         False, "--dry-run", help="Print networks, memory and time that are expected, no more."
     ),
     accelerator: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
-    devices: int = typer.Option(1, min=1, help="Processes that share each batch, one per device."),
-    strategy: str = typer.Option("auto", help="auto; ddp: each device holds the networks; fsdp: a slice of them."),
+    devices: int = typer.Option(1, min=1, help="Processes that share each batch, or each image, one per device."),
+    strategy: str = typer.Option(
+        "auto",
+        help="auto; ddp: each device holds the networks; fsdp: a slice of them; bands: each computes a band of rows of "
+        "every image.",
+    ),
     tensorboard: bool = typer.Option(False, "--tensorboard", help="Write the figures for TensorBoard as well."),
     weights: Path | None = typer.Option(
         None,
@@ -40,7 +44,7 @@ def train(
     if dry_run:
         from pipelines.expectations import expectations
 
-        for line in expectations(cube, chosen, accelerator=accelerator, devices=devices):
+        for line in expectations(cube, chosen, accelerator=accelerator, devices=devices, strategy=strategy):
             typer.echo(line)
         return
     if out is None:

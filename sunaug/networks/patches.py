@@ -26,6 +26,7 @@ __all__ = [
     "in_tiles",
     "synthesize_tiles",
     "synthesize_whole",
+    "window_noise",
 ]
 
 TILE = 512
@@ -109,10 +110,30 @@ class PatchGenerator(BaseGenerator):
         return sum(height * width for height, width in self.noise_shapes if height * self.pixel <= size)
 
 
-def _planes(generator: PatchGenerator, noise: Tensor) -> list[Tensor]:
-    """Noise (batch, noise_size) as one plane (batch, y, x) for each input; views, no copies."""
+def window_noise(generator: PatchGenerator, noise: Tensor | None, window: Window, size: int) -> list[Tensor] | None:
+    """What a patch takes of whole images' noise (batch, noise_size), as `PatchGenerator.refine` wants it.
+
+    Parameters
+    ----------
+    generator : PatchGenerator
+    noise : Tensor, shape (batch, noise_size), or None
+    window : Window
+    size : int
+        Pixels that `PatchGenerator.coarse` ended at.
+
+    Returns
+    -------
+    list of Tensor or None
+        Views, no copies; None without noise.
+    """
+    if noise is None:
+        return None
     parts = noise.split([height * width for height, width in generator.noise_shapes], dim=1)
-    return [part.unflatten(1, shape) for part, shape in zip(parts, generator.noise_shapes, strict=True)]
+    planes = [part.unflatten(1, shape) for part, shape in zip(parts, generator.noise_shapes, strict=True)]
+    return [
+        crop(planes[layer], Window.square(0, 0, planes[layer].shape[-1]), part)
+        for layer, part in generator.noise_windows(window, size)
+    ]
 
 
 def synthesize_tiles(
@@ -137,15 +158,8 @@ def synthesize_tiles(
     size = min(tile, generator.config.size)
     first = None if noise is None else noise[:, : generator.coarse_noise_size(size)]
     coarse = generator.coarse(w, first, size)
-    planes = None if noise is None else _planes(generator, noise)
     for window in tiles(generator.config.size, tile):
-        taken = None
-        if planes is not None:
-            taken = [
-                crop(planes[layer], Window.square(0, 0, planes[layer].shape[-1]), part)
-                for layer, part in generator.noise_windows(window, size)
-            ]
-        yield window, generator.refine(coarse, w, window, taken)
+        yield window, generator.refine(coarse, w, window, window_noise(generator, noise, window, size))
 
 
 def synthesize_whole(generator: BaseGenerator, w: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -19,6 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sunaug.networks.bands import InBands, halve_in_bands, synthesize_in_bands
 from sunaug.networks.base import BaseGenerator
 from sunaug.networks.layers import (
     ACTIVATION_GAIN,
@@ -111,7 +113,7 @@ class StyleGAN2Config(StyleConfig):
         return self.image_channels * self.unshuffle**2
 
 
-class Generator(PatchGenerator):
+class Generator(PatchGenerator, InBands):
     """Mapping network and skip synthesis network."""
 
     config: StyleGAN2Config
@@ -212,7 +214,14 @@ class Generator(PatchGenerator):
 
     def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """As `BaseGenerator.synthesize`."""
+        if self.bands and self.training:
+            return synthesize_in_bands(self, w, noise, self.bands)
         return self.image(self.coarse(w, noise, self.config.size))
+
+    def layers_in_bands(self) -> list[nn.Module]:
+        """As `InBands.layers_in_bands`."""
+        above = self.bands.count(self.config.resolutions) if self.bands else 0
+        return [*self.convs[len(self.convs) - 2 * above :], *self.to_image[len(self.to_image) - above :]]
 
     def _block_windows(self, window: Window, size: int) -> list[BlockWindows]:
         factor = self.config.unshuffle
@@ -243,7 +252,7 @@ class Generator(PatchGenerator):
         return self.image(found)
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, InBands):
     """Residual discriminator with a projection head.
 
     The score is v . f(x) + a e(c) . f(x) / sqrt(d): an unconditional part and the projection of the image's features
@@ -273,16 +282,39 @@ class Discriminator(nn.Module):
         """What `score` judges: the images themselves (a frozen-feature discriminator projects them first)."""
         return images
 
+    def layers_in_bands(self) -> list[nn.Module]:
+        """As `InBands.layers_in_bands`."""
+        return [self.from_image, *self.blocks[: self.bands.count(self.config.resolutions)]] if self.bands else []
+
+    def _halve(self, x: Tensor, blocks: range) -> Tensor:
+        resolutions = self.config.resolutions[::-1]
+        for number in blocks:
+            block = self.blocks[number]
+            if self.training and self.checkpoint_from is not None and resolutions[number] >= self.checkpoint_from:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
+    def _first(self, images: Tensor, blocks: int) -> Tensor:
+        """What the first blocks make of images, or of a band of them."""
+        x = rectify(self.from_image(images.contiguous(memory_format=torch.channels_last), ACTIVATION_GAIN))
+        return self._halve(x, range(blocks))
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Features (batch, width, 4, 4)."""
+        if not (self.bands and self.training):
+            return self._first(images, len(self.blocks))
+        resolutions = self.config.resolutions
+        above = self.bands.count(resolutions)
+        x = halve_in_bands(partial(self._first, blocks=above), images, resolutions[-1 - above], self.bands)
+        return self._halve(x, range(above, len(self.blocks)))
+
     def score(self, images: Tensor, condition: Tensor | None, condition_weight: float = 1.0) -> Tensor:
         """Scores (batch,) of images (batch, image_channels, size, size) under conditions (batch, condition_width)."""
         if self.config.unshuffle > 1:
             images = F.pixel_unshuffle(images, self.config.unshuffle)
-        x = rectify(self.from_image(images.contiguous(memory_format=torch.channels_last), ACTIVATION_GAIN))
-        for block, resolution in zip(self.blocks, self.config.resolutions[:0:-1], strict=True):
-            if self.training and self.checkpoint_from is not None and resolution >= self.checkpoint_from:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+        x = self._features(images)
         x = rectify(self.final_conv(minibatch_stddev(x), ACTIVATION_GAIN))
         features = activate(self.final_linear(x.flatten(1)))
         score = self.head(features)[:, 0]

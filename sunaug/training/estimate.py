@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from sunaug.networks import Discriminator, Generator, NetworkConfig, biggan, stylealae
+from sunaug.networks.bands import Bands
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.draws import Draws
 from sunaug.training.frames import TrainingFrames
@@ -145,7 +146,7 @@ class Estimate:
     frames : int
         Frames kept in memory.
     flops : float
-        Floating-point operations per image, averaged over steps with and without penalties.
+        Floating-point operations per image, of all processes, averaged over steps with and without penalties.
     """
 
     layers: dict[str, list[Layer]]
@@ -184,6 +185,16 @@ class _OneOf:
         if self.precision == "32-true":
             return nullcontext()
         return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+class _UnsentBands(Bands):
+    """Bands whose messages take memory and are not sent."""
+
+    def _all_gather(self, bands: list[Tensor], own: Tensor) -> None:
+        """What would be received is there without content."""
+
+    def _all_reduce(self, total: Tensor) -> None:
+        """So is the sum."""
 
 
 class _DryTrainer(Trainer):
@@ -283,11 +294,14 @@ def _blank_frames(config: NetworkConfig) -> TrainingFrames:
     return TrainingFrames(images, np.full((1, len(config.labels)), 1e-6), torch.ones(1, dtype=torch.float64), [])
 
 
-def _dry_trainer(config: NetworkConfig, recipe: Recipe, devices: int) -> tuple[Trainer, FakeTensorMode]:
+def _dry_trainer(config: NetworkConfig, recipe: Recipe, devices: int, in_bands: bool) -> tuple[Trainer, FakeTensorMode]:
     """A trainer whose tensors are fake, and the mode in which it makes its steps."""
+    # A band between two others has the most rows: its own, and a margin on either side.
+    bands = _UnsentBands(min(1, devices - 2), devices) if in_bands and devices > 1 else None
     fabric: Any = _OneOf(devices, recipe.precision, torch.device("cpu"))
     # Compiled code is what it is only on a device; the plain networks do the same.
-    real = _DryTrainer(_blank_frames(config), config, recipe.model_copy(update={"compile": False}), fabric)
+    plain = recipe.model_copy(update={"compile": False})
+    real = _DryTrainer(_blank_frames(config), config, plain, fabric, bands=bands)
     mode = FakeTensorMode()
     with FakeCopyMode(mode):
         trainer = copy.deepcopy(real)
@@ -311,7 +325,9 @@ def _dry_costs(trainer: Trainer, mode: FakeTensorMode, cycle: list[tuple[bool, b
     return costs
 
 
-def estimate(config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, devices: int = 1) -> Estimate:
+def estimate(
+    config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, devices: int = 1, in_bands: bool = False
+) -> Estimate:
     """Estimate what each process of a training takes.
 
     Of networks that grow, what they take when they have grown: the resolutions before take less.
@@ -324,7 +340,9 @@ def estimate(config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, device
     n_frames : int
         Frames of the train months that are kept in memory.
     devices : int
-        Processes that share each batch.
+        Processes that share each batch, or each image.
+    in_bands : bool
+        They share each image, see `sunaug.networks.bands`.
 
     Raises
     ------
@@ -335,7 +353,7 @@ def estimate(config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, device
     parts = min(recipe.accumulate, 2)
     batch = recipe.batch // recipe.accumulate * parts
     shown = recipe.model_copy(update={"batch": batch, "accumulate": parts, "growth_images": 0})
-    trainer, mode = _dry_trainer(config, shown, devices)
+    trainer, mode = _dry_trainer(config, shown, devices, in_bands)
     cycle = _cycle(recipe)
     costs = _dry_costs(trainer, mode, cycle)
     critics = {f"{name} discriminator": critic.network for name, critic in trainer.critics.items()}
@@ -353,7 +371,7 @@ def estimate(config: NetworkConfig, recipe: Recipe, *, n_frames: int = 0, device
         gradients=gradients,
         activations=max(peak - gradients, 0),
         frames=n_frames * config.image_channels * config.size**2 * 4,
-        flops=sum(costs[kind].flops for kind in cycle) / len(cycle) / (batch // devices),
+        flops=sum(costs[kind].flops for kind in cycle) / len(cycle) * devices / batch,
     )
 
 

@@ -29,10 +29,12 @@ from sunaug.cube.splits import join_ranges
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel
 from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig
+from sunaug.networks.bands import Bands
 from sunaug.networks.growing import Stage
 from sunaug.networks.patches import in_tiles, synthesize_whole
 from sunaug.networks.stylegan2 import SMALLEST_TOP
 from sunaug.scaling import IntensityScaling, default_scaling
+from sunaug.training.bands import check_bands
 from sunaug.training.channels import group_numbers
 from sunaug.training.checkpoint import load_checkpoint, save_checkpoint
 from sunaug.training.frames import TrainingFrames, load_frames
@@ -41,9 +43,9 @@ from sunaug.training.journal import Journal
 from sunaug.training.recipe import Recipe
 from sunaug.training.trainer import Trainer
 
-__all__ = ["Judge", "TrainedGenerator", "Trainer", "check_cube", "network_config", "train"]
+__all__ = ["Judge", "TrainedGenerator", "Trainer", "check_cube", "check_strategy", "network_config", "train"]
 
-STRATEGIES = ("auto", "ddp", "fsdp")
+STRATEGIES = ("auto", "ddp", "fsdp", "bands")
 
 LOG_STEPS = 50
 HEALTHY_FROM = 0.1
@@ -189,6 +191,27 @@ def check_cube(cube: xr.Dataset, recipe: Recipe) -> None:
         raise UsageError("magnetograms must not be mirrored: take flip out of the recipe's `augment`.")
 
 
+def check_strategy(strategy: str, recipe: Recipe, size: int, devices: int) -> None:
+    """Refuse a strategy that a recipe cannot be trained with on frames of `size` pixels.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name, or it cannot do what the recipe asks for.
+    """
+    if strategy not in STRATEGIES:
+        raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}.")
+    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile or recipe.orthogonal_weight):
+        raise UsageError(
+            "fsdp cannot be combined with `checkpoint_from`, `compile` or `orthogonal_weight`: leave them out, or use "
+            "ddp with `accumulate`."
+        )
+    if strategy == "fsdp" and recipe.patch is not None:
+        raise UsageError("fsdp cannot be combined with `patch`: use ddp, which splits the batch.")
+    if strategy == "bands":
+        check_bands(recipe, size, devices)
+
+
 def train(
     cube: xr.Dataset,
     out: Path,
@@ -218,9 +241,10 @@ def train(
     resume : bool
         Go on from the newest checkpoint in `out`, or start where there is none.
     accelerator, devices
-        As for `lightning_fabric.Fabric`. Several processes share each batch.
-    strategy : {"auto", "ddp", "fsdp"}
+        As for `lightning_fabric.Fabric`. Several processes share each batch, or each image.
+    strategy : {"auto", "ddp", "fsdp", "bands"}
         ``ddp``: each process holds the networks. ``fsdp``: each holds a slice of them, see `sunaug.training.sharding`.
+        ``bands``: each holds the networks and computes a band of rows of every image, see `sunaug.networks.bands`.
     judge : Judge, optional
         Measures samples as often as the recipe says, and the best weights are kept. Without it the last ones are.
     start : BaseGenerator, optional
@@ -249,15 +273,7 @@ def train(
         If no frame can be trained on, or the training goes wrong for good.
     """
     check_cube(cube, recipe)
-    if strategy not in STRATEGIES:
-        raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}.")
-    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile or recipe.orthogonal_weight):
-        raise UsageError(
-            "fsdp cannot be combined with `checkpoint_from`, `compile` or `orthogonal_weight`: leave them out, or use "
-            "ddp with `accumulate`."
-        )
-    if strategy == "fsdp" and recipe.patch is not None:
-        raise UsageError("fsdp cannot be combined with `patch`: use ddp, which splits the batch.")
+    check_strategy(strategy, recipe, cube.sizes["y"], devices)
     channels = [str(name) for name in cube["channel"].values]
     saved = load_checkpoint(out)
     if saved and not resume:
@@ -267,11 +283,13 @@ def train(
     scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
     frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance, recipe.missing_channels)
     # Fabric's own FSDP wants GPUs and wraps `forward` alone: its DDP starts the processes, the trainer does the rest.
-    launched = "ddp" if strategy == "fsdp" else strategy
+    launched = "ddp" if strategy in ("fsdp", "bands") else strategy
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=launched, precision=recipe.precision)
     fabric.launch()
     config = network_config(recipe, cube.sizes["y"], len(channels), channels)
-    trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start, sharded=strategy == "fsdp")
+    bands = Bands(fabric.global_rank, fabric.world_size) if strategy == "bands" and fabric.world_size > 1 else None
+    first = None if saved else start
+    trainer = Trainer(frames, config, recipe, fabric, start=first, sharded=strategy == "fsdp", bands=bands)
     run = _Run(
         trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], seen, judge, say or (lambda text: None)
     )

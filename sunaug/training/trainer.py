@@ -19,7 +19,6 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from sunaug.errors import UsageError
 from sunaug.networks import (
@@ -29,7 +28,9 @@ from sunaug.networks import (
     make_generator,
     start_from,
 )
+from sunaug.networks.bands import Bands, set_bands
 from sunaug.networks.growing import Growing, Stage, fade_in
+from sunaug.networks.processes import mean_over_processes
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.networks.windows import Window
 from sunaug.training.averages import Averages
@@ -37,6 +38,7 @@ from sunaug.training.channels import hide_channels, shown_channels
 from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, diff_augment, mirror
 from sunaug.training.draws import Draws, draw_step
 from sunaug.training.frames import TrainingFrames
+from sunaug.training.gradients import average_gradients
 from sunaug.training.growth import Growth
 from sunaug.training.losses import (
     LOSSES,
@@ -48,6 +50,7 @@ from sunaug.training.losses import (
 )
 from sunaug.training.patches import fake_view, patch_window, real_views
 from sunaug.training.recipe import Recipe
+from sunaug.training.schedules import penalty_weight, ramp, rate_factor
 from sunaug.training.sharding import gathered, load_gathered, shard
 from sunaug.training.views import ViewDiscriminator, penalty_share, pixel_discriminators
 
@@ -93,24 +96,6 @@ class _Shown:
         return (*told, self.channels) if isinstance(critic.network, ViewDiscriminator) else told
 
 
-def ramp(progress: float, start: float, end: float) -> float:
-    """0 before `start`, 1 after `end`, a straight line between."""
-    return min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0)
-
-
-def rate_factor(progress: float, decay: float) -> float:
-    """Factor of the learning rates: 1, then linearly down to 0.1 over the last share `decay` of the training."""
-    return 1 - 0.9 * ramp(progress, 1 - decay, 1) if decay else 1.0
-
-
-def penalty_weight(progress: float, recipe: Recipe) -> float:
-    """Gamma of the gradient penalty: from its start to its end by equal factors."""
-    if recipe.r1_gamma == 0 or recipe.r1_gamma_end == 0:
-        return recipe.r1_gamma if progress < recipe.r1_decay[1] else recipe.r1_gamma_end
-    share = ramp(progress, *recipe.r1_decay)
-    return recipe.r1_gamma ** (1 - share) * recipe.r1_gamma_end**share
-
-
 class Trainer:
     """Networks, optimisers and counters of a training, and the step that moves them.
 
@@ -123,6 +108,10 @@ class Trainer:
         Launched. It says where things are and how many processes there are.
     start : BaseGenerator, optional
         A generator of a smaller or equal size to start from.
+    sharded : bool
+        Spread the networks over the processes.
+    bands : Bands, optional
+        Share the rows of the images, and not the batch, with the other processes.
 
     Attributes
     ----------
@@ -153,16 +142,20 @@ class Trainer:
         *,
         start: BaseGenerator | None = None,
         sharded: bool = False,
+        bands: Bands | None = None,
     ) -> None:
         self.frames, self.config, self.recipe, self.fabric = frames, config, recipe, fabric
-        share, rest = divmod(recipe.batch, fabric.world_size * recipe.accumulate)
+        self._bands = bands
+        shares, own = (1, 0) if bands else (fabric.world_size, fabric.global_rank)
+        share, rest = divmod(recipe.batch, shares * recipe.accumulate)
         if rest or share % math.gcd(recipe.batch, STDDEV_GROUP):
             raise UsageError(
-                f"batch: {recipe.batch} images cannot be split over {fabric.world_size} processes and "
+                f"batch: {recipe.batch} images cannot be split over {shares} processes and "
                 f"{recipe.accumulate} parts with groups of {math.gcd(recipe.batch, STDDEV_GROUP)} whole."
             )
-        self._share = share * recipe.accumulate
-        self._parts = [slice(first, first + share) for first in range(0, self._share, share)]
+        mine = share * recipe.accumulate
+        self._samples = slice(own * mine, (own + 1) * mine)
+        self._parts = [slice(first, first + share) for first in range(0, mine, share)]
         # Large sets stay where they are, and each batch travels: the device has better use for the memory.
         fits = frames.images.numel() * frames.images.element_size() <= _FRAMES_ON_DEVICE
         self._bank = frames.images.to(fabric.device) if fits else frames.images
@@ -187,6 +180,8 @@ class Trainer:
             if isinstance(self.generator, PatchGenerator):
                 self.generator.tile = None  # `synthesize` alone puts the weights together
             shard(self.generator, fabric.world_size, ["synthesize"], [self.generator.mapping])
+        if bands:
+            set_bands(self.generator, bands)
         self.optimizer = _adam(self.generator, recipe.generator_rate, recipe)
         self.critics: dict[str, Critic] = {}
         self.encoder_averages: Averages | None = None
@@ -213,6 +208,8 @@ class Trainer:
     def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalty: float) -> Critic:
         if self._sharded:
             shard(network, self.fabric.world_size, [name for name in ("score", "encode") if hasattr(network, name)])
+        if self._bands:
+            set_bands(network, self._bands)
         score: Any = network.score
         fast = torch.compile(score) if self.recipe.compile else score
         return Critic(network, fast, _adam(network, rate, self.recipe), LOSSES[loss], rate, weight, penalty)
@@ -257,7 +254,7 @@ class Trainer:
             n_styles=self.generator.n_styles,
             n_augment=augment_numbers(recipe.augment),
             n_channels=self.config.image_channels if recipe.partial else 0,
-        ).part(slice(self.fabric.global_rank * self._share, (self.fabric.global_rank + 1) * self._share))
+        ).part(self._samples)
         figures = self._discriminators_and_generator(draws)
         if recipe.path_length_weight and self.steps % recipe.path_length_interval == 0:
             length = figures["path_length"].item()
@@ -486,10 +483,7 @@ class Trainer:
         """
         if not relativistic:
             return real.sign().mean()
-        zero = (real.mean() + fake.mean()) / 2
-        if self.fabric.world_size > 1:
-            dist.all_reduce(zero)
-            zero /= self.fabric.world_size
+        zero = mean_over_processes((real.mean() + fake.mean()) / 2)
         return (real - zero).sign().mean()
 
     def _path_penalty(self, draws: Draws, found: dict[str, list[Tensor]]) -> Tensor:
@@ -510,19 +504,7 @@ class Trainer:
         return weight * (lengths - target).square().mean()
 
     def _average_gradients(self, network: nn.Module) -> None:
-        """Average the gradients over all processes, in one message."""
-        if self.fabric.world_size == 1:
-            return
-        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-        # What is spread was averaged by the backward pass.
-        gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
-        if not gradients:
-            return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.fabric.world_size
-        for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        average_gradients(network, self.fabric.world_size)
 
     def _over_processes(self, found: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
         values = torch.stack([torch.stack(parts).mean() for parts in found.values()])

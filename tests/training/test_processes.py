@@ -75,14 +75,29 @@ def test_only_one_process_writes(runs):
     assert images == sorted(set(images))
 
 
+def resume(runs, started, out, *devices):
+    """Go on from the first checkpoint of a run, in another folder."""
+    out.mkdir()
+    for path in [*checkpoint_paths(started)[:1], started / "log.csv"]:
+        (out / path.name).write_bytes(path.read_bytes())
+    assert load_checkpoint(out)["trainer"]["images"] == 32
+    run(runs / "c.zarr", out, runs / "recipe.yaml", "--resume", *devices)
+
+
 @pytest.mark.parametrize(("started", "resumed"), [("one", "two"), ("two", "one")])
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(runs, tmp_path, started, resumed):
-    out = tmp_path / "run"
-    out.mkdir()
-    for path in [*checkpoint_paths(runs / started)[:1], runs / started / "log.csv"]:
-        (out / path.name).write_bytes(path.read_bytes())
-    assert load_checkpoint(out)["trainer"]["images"] == 32
     devices = ("--devices", "2", "--strategy", "ddp") if resumed == "two" else ()
-    run(runs / "c.zarr", out, runs / "recipe.yaml", "--resume", *devices)
-    assert_same_figures(log(out), log(runs / started))
+    resume(runs, runs / started, tmp_path / "run", *devices)
+    assert_same_figures(log(tmp_path / "run"), log(runs / started))
+
+
+@pytest.mark.slow
+def test_two_bands_make_the_steps_of_one_process_which_goes_on_from_their_checkpoint(runs, tmp_path):
+    bands = ("--devices", "2", "--strategy", "bands")
+    run(runs / "c.zarr", tmp_path / "bands", runs / "recipe.yaml", *bands)
+    assert_same_figures(log(tmp_path / "bands"), log(runs / "one"))
+    resume(runs, tmp_path / "bands", tmp_path / "back")
+    assert_same_figures(log(tmp_path / "back"), log(runs / "one"))
+    resume(runs, runs / "one", tmp_path / "forth", *bands)
+    assert_same_figures(log(tmp_path / "forth"), log(runs / "one"))

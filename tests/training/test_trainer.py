@@ -12,7 +12,7 @@ from sunaug.networks.layers import upsample
 from sunaug.training import trainer as module
 from sunaug.training.averages import half_life_decay
 from sunaug.training.recipe import Recipe
-from sunaug.training.trainer import penalty_weight, ramp, rate_factor
+from sunaug.training.schedules import penalty_weight, ramp, rate_factor
 from tests.models import assert_same_bits, make_frames, make_trainer
 
 EVERYTHING = {
