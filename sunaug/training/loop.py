@@ -39,11 +39,12 @@ from sunaug.training.frames import TrainingFrames, load_frames
 from sunaug.training.health import REAL_FRAMES, SAMPLES, diversity, not_finite, spread
 from sunaug.training.journal import Journal
 from sunaug.training.recipe import Recipe
+from sunaug.training.spread import SPREADING, check_spread
 from sunaug.training.trainer import Trainer
 
 __all__ = ["Judge", "TrainedGenerator", "Trainer", "check_cube", "network_config", "train"]
 
-STRATEGIES = ("auto", "ddp", "fsdp")
+STRATEGIES = ("auto", "ddp", "fsdp", "deepspeed")
 
 LOG_STEPS = 50
 HEALTHY_FROM = 0.1
@@ -133,7 +134,7 @@ def network_config(recipe: Recipe, size: int, image_channels: int, channels: Seq
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
     """Refuse to resume a checkpoint under another recipe; its length may change, and how often the run is looked at."""
-    free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
+    free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images", "offload"}
     now = recipe.model_dump(mode="json", exclude=free)
     # An earlier sunaug did not know some fields: their defaults are what it did.
     before = Recipe.model_validate({}).model_dump(mode="json") | saved["recipe"]
@@ -251,13 +252,7 @@ def train(
     check_cube(cube, recipe)
     if strategy not in STRATEGIES:
         raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}.")
-    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile or recipe.orthogonal_weight):
-        raise UsageError(
-            "fsdp cannot be combined with `checkpoint_from`, `compile` or `orthogonal_weight`: leave them out, or use "
-            "ddp with `accumulate`."
-        )
-    if strategy == "fsdp" and recipe.patch is not None:
-        raise UsageError("fsdp cannot be combined with `patch`: use ddp, which splits the batch.")
+    check_spread(strategy, recipe)
     channels = [str(name) for name in cube["channel"].values]
     saved = load_checkpoint(out)
     if saved and not resume:
@@ -266,12 +261,14 @@ def train(
         _checked(recipe, saved)
     scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
     frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance, recipe.missing_channels)
-    # Fabric's own FSDP wants GPUs and wraps `forward` alone: its DDP starts the processes, the trainer does the rest.
-    launched = "ddp" if strategy == "fsdp" else strategy
+    # Fabric's own FSDP and DeepSpeed want GPUs and wrap one network's `forward`: its DDP starts the processes, the
+    # trainer does the rest.
+    launched = "ddp" if strategy in SPREADING else strategy
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=launched, precision=recipe.precision)
     fabric.launch()
     config = network_config(recipe, cube.sizes["y"], len(channels), channels)
-    trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start, sharded=strategy == "fsdp")
+    spread_over = {"sharded": strategy == "fsdp", "zero": strategy == "deepspeed"}
+    trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start, **spread_over)
     run = _Run(
         trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], seen, judge, say or (lambda text: None)
     )

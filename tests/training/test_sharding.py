@@ -1,22 +1,12 @@
-import os
-import socket
-import subprocess
-import sys
-
 import pytest
 import torch
+
+from tests.processes import run_module
 
 
 def steps(processes, out, *before):
     """Run `tests.training.sharded_steps`; what it wrote."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
-    command = [sys.executable, *launcher, "-m", "tests.training.sharded_steps", str(out), *map(str, before)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+    run_module(processes, "tests.training.sharded_steps", out, *before)
     return torch.load(out, weights_only=True)
 
 
