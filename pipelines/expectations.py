@@ -13,6 +13,7 @@ from sunaug.training.estimate import Estimate, Rate, estimate, measure_rate
 from sunaug.training.frames import known_frames
 from sunaug.training.loop import check_cube, check_strategy, network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.spread import memory_of, ways
 
 __all__ = ["expectations"]
 
@@ -59,6 +60,8 @@ def expectations(
         f"Estimates for {config.image_channels} channels of {config.size}x{config.size} pixels; nothing was written.",
         *_network_lines(cost),
         *_memory_lines(cost, frames, recipe, fabric.device, devices, shares),
+        # What bands take stands above; the other strategies are told apart by what a whole image takes.
+        *([] if in_bands else _strategy_lines(cost, recipe, fabric.device, devices)),
         *_time_lines(cost, rate, recipe, fabric.device, devices),
     ]
 
@@ -98,6 +101,21 @@ def _memory_lines(
         lower = "lower" if recipe.checkpoint_from else "set"
         way_out = f"raise `accumulate`, or {lower} `checkpoint_from`"
         lines.append(f"  That is more than the {_gigabytes(has)} here: {way_out}.")
+    return lines
+
+
+def _strategy_lines(cost: Estimate, recipe: Recipe, device: torch.device, devices: int) -> list[str]:
+    """What other strategies would take, and offload where a device has memory of its own."""
+    found = [way for way in ways(recipe, devices) if not way[1] or device.type != "cpu"]
+    if len(found) == 1:
+        return []
+    lines = ["", f"{'memory of each process by strategy':<36}{'device':>10}{'main memory':>14}"]
+    for strategy, offload in found:
+        memory = memory_of(cost, recipe, strategy, devices, offload=offload)
+        name = f"{strategy}, offload" if offload else strategy
+        lines.append(
+            f"  {name:<34}{_gigabytes(memory.device):>10}{_gigabytes(memory.host) if offload else '':>14}".rstrip()
+        )
     return lines
 
 

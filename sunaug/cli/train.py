@@ -24,8 +24,8 @@ def train(
     devices: int = typer.Option(1, min=1, help="Processes that share each batch, or each image, one per device."),
     strategy: str = typer.Option(
         "auto",
-        help="auto; ddp: each device holds the networks; fsdp: a slice of them; bands: each computes a band of rows of "
-        "every image.",
+        help="auto; ddp: each device holds the networks; fsdp: a slice of them; deepspeed: them, and a part of "
+        "the optimisers' state; bands: each computes a band of rows of every image.",
     ),
     tensorboard: bool = typer.Option(False, "--tensorboard", help="Write the figures for TensorBoard as well."),
     weights: Path | None = typer.Option(

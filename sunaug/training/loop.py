@@ -41,11 +41,12 @@ from sunaug.training.frames import TrainingFrames, load_frames
 from sunaug.training.health import REAL_FRAMES, SAMPLES, diversity, not_finite, spread
 from sunaug.training.journal import Journal
 from sunaug.training.recipe import Recipe
+from sunaug.training.spread import SPREADING, check_spread
 from sunaug.training.trainer import Trainer
 
 __all__ = ["Judge", "TrainedGenerator", "Trainer", "check_cube", "check_strategy", "network_config", "train"]
 
-STRATEGIES = ("auto", "ddp", "fsdp", "bands")
+STRATEGIES = ("auto", "ddp", "fsdp", "deepspeed", "bands")
 
 LOG_STEPS = 50
 HEALTHY_FROM = 0.1
@@ -135,7 +136,7 @@ def network_config(recipe: Recipe, size: int, image_channels: int, channels: Seq
 
 def _checked(recipe: Recipe, saved: dict[str, Any]) -> None:
     """Refuse to resume a checkpoint under another recipe; its length may change, and how often the run is looked at."""
-    free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images"}
+    free = {"images", "checkpoint_images", "keep_checkpoints", "sample_images", "evaluate_images", "offload"}
     now = recipe.model_dump(mode="json", exclude=free)
     # An earlier sunaug did not know some fields: their defaults are what it did.
     before = Recipe.model_validate({}).model_dump(mode="json") | saved["recipe"]
@@ -201,13 +202,7 @@ def check_strategy(strategy: str, recipe: Recipe, size: int, devices: int) -> No
     """
     if strategy not in STRATEGIES:
         raise UsageError(f"--strategy {strategy}: choose {', '.join(STRATEGIES)}.")
-    if strategy == "fsdp" and (recipe.checkpoint_from is not None or recipe.compile or recipe.orthogonal_weight):
-        raise UsageError(
-            "fsdp cannot be combined with `checkpoint_from`, `compile` or `orthogonal_weight`: leave them out, or use "
-            "ddp with `accumulate`."
-        )
-    if strategy == "fsdp" and recipe.patch is not None:
-        raise UsageError("fsdp cannot be combined with `patch`: use ddp, which splits the batch.")
+    check_spread(strategy, recipe)
     if strategy == "bands":
         check_bands(recipe, size, devices)
 
@@ -242,8 +237,9 @@ def train(
         Go on from the newest checkpoint in `out`, or start where there is none.
     accelerator, devices
         As for `lightning_fabric.Fabric`. Several processes share each batch, or each image.
-    strategy : {"auto", "ddp", "fsdp", "bands"}
+    strategy : {"auto", "ddp", "fsdp", "deepspeed", "bands"}
         ``ddp``: each process holds the networks. ``fsdp``: each holds a slice of them, see `sunaug.training.sharding`.
+        ``deepspeed``: each holds the networks, and a part of the optimisers' state, see `sunaug.training.zero`.
         ``bands``: each holds the networks and computes a band of rows of every image, see `sunaug.networks.bands`.
     judge : Judge, optional
         Measures samples as often as the recipe says, and the best weights are kept. Without it the last ones are.
@@ -282,14 +278,16 @@ def train(
         _checked(recipe, saved)
     scaling = default_scaling(channels, cube.attrs["intensity_scale"], recipe.scaling)
     frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance, recipe.missing_channels)
-    # Fabric's own FSDP wants GPUs and wraps `forward` alone: its DDP starts the processes, the trainer does the rest.
-    launched = "ddp" if strategy in ("fsdp", "bands") else strategy
+    # Fabric's own FSDP and DeepSpeed want GPUs and wrap one network's `forward`: its DDP starts the processes, the
+    # trainer does the rest.
+    launched = "ddp" if strategy in (*SPREADING, "bands") else strategy
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=launched, precision=recipe.precision)
     fabric.launch()
     config = network_config(recipe, cube.sizes["y"], len(channels), channels)
-    bands = Bands(fabric.global_rank, fabric.world_size) if strategy == "bands" and fabric.world_size > 1 else None
-    first = None if saved else start
-    trainer = Trainer(frames, config, recipe, fabric, start=first, sharded=strategy == "fsdp", bands=bands)
+    shared: dict[str, Any] = {"sharded": strategy == "fsdp", "zero": strategy == "deepspeed"}
+    if strategy == "bands" and fabric.world_size > 1:
+        shared["bands"] = Bands(fabric.global_rank, fabric.world_size)
+    trainer = Trainer(frames, config, recipe, fabric, start=None if saved else start, **shared)
     run = _Run(
         trainer, out, recipe, channels, scaling, cube.attrs["intensity_scale"], seen, judge, say or (lambda text: None)
     )

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sunaug.networks.processes import mean_over_processes
+from sunaug.training.sharding import whole
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -150,13 +151,14 @@ def orthogonality(network: nn.Module, left_out: nn.Module | None = None) -> Tens
         Summed over the layers.
     """
     skipped = set() if left_out is None else set(left_out.modules())
-    total = next(network.parameters()).new_zeros(())
+    first = next(network.parameters())
+    total = torch.zeros((), dtype=first.dtype, device=first.device)
     for module in network.modules():
         if module in skipped:
             continue
         gain = getattr(module, "weight_gain", getattr(module, "gain", 1.0))
         for weight in module.parameters(recurse=False):
             if weight.dim() > 1:
-                filters = weight.flatten(1) * gain
+                filters = whole(weight).flatten(1) * gain
                 total = total + (filters @ filters.T).fill_diagonal_(0).square().sum()
     return total

@@ -153,6 +153,9 @@ class Recipe(BaseModel):
         Compile the networks with torch.compile (steps without a penalty only: it has no second derivatives).
     checkpoint_from : int, optional
         Resolution from which on activations are computed again in the backward pass and not kept.
+    offload : bool
+        With the strategies that spread the networks over processes, ``fsdp`` and ``deepspeed``: keep what is spread in
+        the main memory, and run Adam on the CPU, see `sunaug.training.spread`. The same step, to rounding.
     seed : int
     """
 
@@ -230,6 +233,7 @@ class Recipe(BaseModel):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     compile: bool = False
     checkpoint_from: int | None = None
+    offload: bool = False
     seed: int = Field(0, ge=0)
 
     @field_validator("architecture")

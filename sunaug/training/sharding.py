@@ -14,14 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 __all__ = ["gathered", "load_gathered", "shard", "whole"]
 
 
-def shard(network: nn.Module, processes: int, methods: Sequence[str] = (), inner: Sequence[nn.Module] = ()) -> None:
+def shard(
+    network: nn.Module,
+    processes: int,
+    methods: Sequence[str] = (),
+    inner: Sequence[nn.Module] = (),
+    *,
+    offload: bool = False,
+) -> None:
     """Spread a network over all processes, in place; make its optimiser afterwards.
 
     The gradients of what is spread are averaged over the processes by the backward pass. Weights without a dimension
@@ -38,6 +45,8 @@ def shard(network: nn.Module, processes: int, methods: Sequence[str] = (), inner
         Methods that are called beside `forward` and use its weights, like ``score``.
     inner : sequence of torch.nn.Module
         Parts of the network that are also called by themselves, like the mapping network.
+    offload : bool
+        Keep the slices, their gradients and with them the optimiser's state in the main memory.
     """
     device = next(network.parameters()).device
     mesh = init_device_mesh(device.type, (processes,))
@@ -45,24 +54,32 @@ def shard(network: nn.Module, processes: int, methods: Sequence[str] = (), inner
         # FSDP slices the first dimension and refuses kernels that are laid out channels-last.
         parameter.data = parameter.data.contiguous()
     scalars = {parameter for parameter in network.parameters() if parameter.dim() == 0}
+    # Pages are pinned for the way to a device; where there is none, that is refused.
+    policy = CPUOffloadPolicy(pin_memory=device.type != "cpu") if offload else OffloadPolicy()
     for part in inner:
-        fully_shard(part, mesh=mesh, reshard_after_forward=True)
-    fully_shard(network, mesh=mesh, reshard_after_forward=True, ignored_params=scalars)
+        fully_shard(part, mesh=mesh, reshard_after_forward=True, offload_policy=policy)
+    fully_shard(network, mesh=mesh, reshard_after_forward=True, ignored_params=scalars, offload_policy=policy)
     for method in methods:
         register_fsdp_forward_method(network, method)
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A spread tensor put together on every process (all have to call it); any other one as it is."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    """A spread tensor put together on the device of every process (all have to call it); any other one as it is."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    # What lies in the main memory is sent from device to device all the same.
+    sent: DTensor = tensor.to(tensor.device_mesh.device_type)  # type: ignore[assignment]
+    return sent.full_tensor()
 
 
 def gathered(state: Any) -> Any:
     """A state dict with all its tensors whole: what a checkpoint holds, whatever number of processes wrote it.
 
+    One after the other they go to the CPU: all at once may be more than a device holds.
+
     All processes have to call it.
     """
-    return tree_map(lambda one: whole(one) if isinstance(one, Tensor) else one, state)
+    return tree_map(lambda one: whole(one).cpu() if isinstance(one, DTensor) else one, state)
 
 
 def load_gathered(part: Any, state: Mapping[str, Any]) -> None:
@@ -91,5 +108,6 @@ def load_gathered(part: Any, state: Mapping[str, Any]) -> None:
 def _like(own: Any, value: Any) -> Any:
     """`value` spread as `own` is, where both have the same shape (the optimisers' step counts have none)."""
     if isinstance(own, DTensor) and isinstance(value, Tensor) and value.shape == own.shape:
-        return distribute_tensor(value.to(own.device), own.device_mesh, own.placements)
+        mesh = own.device_mesh
+        return distribute_tensor(value.to(mesh.device_type), mesh, own.placements).to(own.device)
     return value

@@ -10,7 +10,7 @@ step does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -53,6 +53,7 @@ from sunaug.training.recipe import Recipe
 from sunaug.training.schedules import penalty_weight, ramp, rate_factor
 from sunaug.training.sharding import gathered, load_gathered, shard
 from sunaug.training.views import ViewDiscriminator, penalty_share, pixel_discriminators
+from sunaug.training.zero import ZeroAdam, backward
 
 __all__ = ["Trainer"]
 
@@ -70,7 +71,7 @@ class Critic:
 
     network: Any
     fast_score: Callable[..., Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | ZeroAdam
     loss: AdversarialLoss
     rate: float
     weight: float
@@ -109,7 +110,9 @@ class Trainer:
     start : BaseGenerator, optional
         A generator of a smaller or equal size to start from.
     sharded : bool
-        Spread the networks over the processes.
+        Each process keeps a slice of the networks, see `sunaug.training.sharding`.
+    zero : bool
+        Each process keeps a part of the gradients and of the optimisers' state, see `sunaug.training.zero`.
     bands : Bands, optional
         Share the rows of the images, and not the batch, with the other processes.
 
@@ -142,6 +145,7 @@ class Trainer:
         *,
         start: BaseGenerator | None = None,
         sharded: bool = False,
+        zero: bool = False,
         bands: Bands | None = None,
     ) -> None:
         self.frames, self.config, self.recipe, self.fabric = frames, config, recipe, fabric
@@ -175,14 +179,14 @@ class Trainer:
         self.generator.checkpoint_from = recipe.checkpoint_from
         # The averages stay whole on each process: the first one alone draws and measures their samples.
         self.averages = Averages(self.generator, recipe.ema_half_life, recipe.ema_power)
-        self._sharded = sharded and fabric.world_size > 1
+        self._sharded, self._zero = sharded and (fabric.world_size > 1 or recipe.offload), zero
         if self._sharded:
             if isinstance(self.generator, PatchGenerator):
                 self.generator.tile = None  # `synthesize` alone puts the weights together
-            shard(self.generator, fabric.world_size, ["synthesize"], [self.generator.mapping])
+            self._shard(self.generator, ["synthesize"], [self.generator.mapping])
         if bands:
             set_bands(self.generator, bands)
-        self.optimizer = _adam(self.generator, recipe.generator_rate, recipe)
+        self.optimizer = self._adam(self.generator, recipe.generator_rate)
         self.critics: dict[str, Critic] = {}
         self.encoder_averages: Averages | None = None
         if recipe.discriminator in ("pixel", "both"):
@@ -207,12 +211,22 @@ class Trainer:
 
     def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalty: float) -> Critic:
         if self._sharded:
-            shard(network, self.fabric.world_size, [name for name in ("score", "encode") if hasattr(network, name)])
+            self._shard(network, [name for name in ("score", "encode") if hasattr(network, name)])
         if self._bands:
             set_bands(network, self._bands)
         score: Any = network.score
         fast = torch.compile(score) if self.recipe.compile else score
-        return Critic(network, fast, _adam(network, rate, self.recipe), LOSSES[loss], rate, weight, penalty)
+        return Critic(network, fast, self._adam(network, rate), LOSSES[loss], rate, weight, penalty)
+
+    def _shard(self, network: nn.Module, methods: list[str], inner: Sequence[nn.Module] = ()) -> None:
+        shard(network, self.fabric.world_size, methods, inner, offload=self.recipe.offload)
+
+    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Optimizer | ZeroAdam:
+        recipe = self.recipe
+        if self._zero:
+            return ZeroAdam(network, rate, recipe.betas, passes=len(self._parts), offload=recipe.offload)
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(trained, rate, recipe.betas, eps=1e-8)
 
     @property
     def progress(self) -> float:
@@ -348,7 +362,7 @@ class Trainer:
                 penalty = orthogonality(self.generator, left_out=self.generator.mapping)
                 found.setdefault("orthogonality", []).append(penalty.detach())
                 loss = loss + recipe.orthogonal_weight * penalty
-            (loss / len(parts)).backward()
+            backward(loss / len(parts), self.optimizer)
         self._average_gradients(self.generator)
         self.optimizer.step()
         if self.encoder_averages and recipe.reciprocity_weight:
@@ -473,7 +487,7 @@ class Trainer:
             if self.recipe.r2:
                 penalty = penalty + critic.penalty * gradient_penalty(scores_fake, seen_fake)
             loss = loss + gamma / 2 * self.recipe.penalty_interval * penalty
-        (loss / len(self._parts)).backward()
+        backward(loss / len(self._parts), critic.optimizer)
         return scores_real.detach(), scores_fake.detach()
 
     def _mean_sign(self, real: Tensor, fake: Tensor, *, relativistic: bool) -> Tensor:
@@ -537,11 +551,6 @@ class Trainer:
             load_gathered(part, state[name])
         self.images, self.steps = state["images"], state["steps"]
         self.attempt, self.path_length = state["attempt"], state["path_length"]
-
-
-def _adam(network: nn.Module, rate: float, recipe: Recipe) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return torch.optim.Adam(trained, rate, recipe.betas, eps=1e-8)
 
 
 def _detached(view: Any) -> Any:
