@@ -22,7 +22,11 @@ def train(
     ),
     accelerator: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     devices: int = typer.Option(1, min=1, help="Processes that share each batch, one per device."),
-    strategy: str = typer.Option("auto", help="auto; ddp: each device holds the networks; fsdp: a slice of them."),
+    strategy: str = typer.Option(
+        "auto",
+        help="auto; ddp: each device holds the networks; fsdp: a slice of them; deepspeed: all weights, and a part of "
+        "the gradients and of the optimisers' state.",
+    ),
     tensorboard: bool = typer.Option(False, "--tensorboard", help="Write the figures for TensorBoard as well."),
     weights: Path | None = typer.Option(
         None,
