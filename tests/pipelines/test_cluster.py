@@ -202,6 +202,7 @@ def test_workers_that_die_of_a_task(days, expected, tmp_path, monkeypatch):
     assert _content(tmp_path / "cube.zarr") == expected
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away(cluster, days, expected, tmp_path):
     cluster.start_worker()
 

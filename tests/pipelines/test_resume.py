@@ -72,6 +72,7 @@ def test_killed_at_ten_moments_and_more(days, tmp_path):
         assert _content(cube) == expected, f"killed at object {moment} of {objects}"
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(days, tmp_path):
     _finish(days[0], tmp_path / "whole" / "cube.zarr")
     cube = tmp_path / "cube.zarr"

@@ -81,6 +81,7 @@ def _reasons(table: str) -> dict[str, str]:
     return {row["file"].rsplit("/", 1)[1]: row["reason"] for row in rows}
 
 
+@pytest.mark.slow
 def test_a_bucket_gives_the_bytes_of_a_folder(bucket, days, tmp_path):
     local = ingest([days[0]], tmp_path / "cube.zarr", size=32)
     assert (local.frames, local.files_used, local.files_rejected) == ({"complete": 3}, 6, 2)

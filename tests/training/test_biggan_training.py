@@ -1,10 +1,8 @@
-import os
-import subprocess
-import sys
+import json
+import re
 
 import pytest
 import torch
-import yaml
 from lightning_fabric import Fabric
 
 from sunaug.cube import open_cube
@@ -18,6 +16,7 @@ from sunaug.training.loop import network_config, train
 from sunaug.training.recipe import Recipe, load_recipe
 from sunaug.training.trainer import Trainer
 from tests.models import CHANNELS, RECIPE, assert_same_bits, make_cube, make_trainer
+from tests.processes import run_module
 
 BIGGAN = {
     **RECIPE,
@@ -155,18 +154,22 @@ def test_a_short_training_is_three_times_as_near_to_real_frames_as_none(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_make_the_steps_of_one(cube, tmp_path, strategy):
-    recipe = tmp_path / "recipe.yaml"
-    # Without the penalty on filters, which fsdp cannot have.
-    recipe.write_text(yaml.safe_dump({**BIGGAN, "orthogonal_weight": 0.0, "images": 32, "betas": [0.0, 0.99]}))
-    command = [sys.executable, "-m", "sunaug", "train", "--cube", cube, "--recipe", recipe, "--accelerator", "cpu"]
-    for name, more in (("one", []), ("two", ["--devices", "2", "--strategy", strategy])):
-        arguments = list(map(str, [*command, "--out", tmp_path / name, *more]))
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False, env=environment)
-        assert done.returncode == 0, done.stderr
-    one, two = (load_checkpoint(tmp_path / name)["trainer"] for name in ("one", "two"))
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp", "deepspeed"])
+def test_two_processes_make_the_steps_of_one(tmp_path, strategy):
+    """With the statistics of the whole batch, and the penalty on filters."""
+    if strategy == "deepspeed":
+        pytest.importorskip("deepspeed")
+    recipe = {**BIGGAN, "batch": 16, "betas": [0.0, 0.99]}
+    for processes, asked in ((1, "auto"), (2, strategy)):
+        trainings = {"biggan": {"strategy": asked, "recipe": recipe, "steps": 4}}
+        (tmp_path / f"{processes}.json").write_text(json.dumps(trainings))
+        arguments = (tmp_path / f"{processes}.json", tmp_path / f"{processes}.pt")
+        run_module(processes, "tests.training.spread_steps", *arguments)
+    one, two = (torch.load(tmp_path / f"{count}.pt", weights_only=True)["biggan"]["state"] for count in (1, 2))
     for part in ("generator", "pixel.network"):
         for name, value in one[part].items():
-            torch.testing.assert_close(two[part][name], value, rtol=1e-3, atol=2e-3, msg=f"{part}.{name}")
+            # A batch norm takes the mean away that the bias before it adds: Adam moves such a bias by the sign of a
+            # rounding error, and the mean that the norm keeps follows it.
+            if part == "generator" and re.fullmatch(r".*\.(first|second|skip)\.bias|.*\.mean", name):
+                continue
+            torch.testing.assert_close(two[part][name], value, rtol=1e-3, atol=1e-5, msg=f"{part}.{name}")

@@ -223,6 +223,7 @@ def test_frames_are_counted_as_they_are_loaded(tmp_path):
         known_frames(cube, labels)
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_and_writes_nothing(tmp_path):
     cube = make_cube(tmp_path / "c.zarr")
     chosen = tmp_path / "recipe.yaml"

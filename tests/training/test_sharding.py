@@ -3,6 +3,8 @@ import torch
 
 from tests.processes import run_module
 
+pytestmark = pytest.mark.slow
+
 
 def steps(processes, out, *before):
     """Run `tests.training.sharded_steps`; what it wrote."""
@@ -31,7 +33,6 @@ def test_each_process_holds_about_half(runs):
     assert 0.45 < two["held"] / one["held"] < 0.62
 
 
-@pytest.mark.slow
 def test_a_gathered_state_goes_on_with_any_number_of_processes(runs):
     folder, _, _ = runs
     expected = steps(1, folder / "one_one.pt", folder / "one.pt")["losses"]
