@@ -178,7 +178,8 @@ class Bundle:
     def synthesize(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Scaled images (n, channel, y, x) as samples have them, of w as `BaseGenerator.synthesize` takes it."""
         images = self.generator.synthesize(w, noise)
-        return images if self.finish is None else self.finish(images)
+        finished: Tensor = images if self.finish is None else self.finish(images)
+        return finished
 
 
 def bundled_names() -> list[str]:

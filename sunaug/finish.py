@@ -13,12 +13,10 @@ blended where the disk ends.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sunaug.measures.limb import Geometry
 from sunaug.measures.regions import centre_distance
@@ -90,11 +88,10 @@ class MeanPower:
         return self._sum / self.count
 
 
-@dataclass(frozen=True)
-class SpectralFinish:
+class SpectralFinish(nn.Module):
     """The filters of a bundle.
 
-    Attributes
+    Parameters
     ----------
     gains : Tensor, shape (2, channel, y, x // 2 + 1)
         Of the disk and of the frame, by spatial frequency as `torch.fft.rfft2` has them; float32.
@@ -102,7 +99,12 @@ class SpectralFinish:
     """
 
     gains: Tensor
-    geometry: Geometry
+    disk: Tensor
+
+    def __init__(self, gains: Tensor, geometry: Geometry) -> None:
+        super().__init__()
+        self.register_buffer("gains", gains)
+        self.register_buffer("disk", disk_window(geometry, *_BLEND))
 
     @classmethod
     def between(cls, real: MeanPower, samples: MeanPower, geometry: Geometry) -> SpectralFinish:
@@ -116,16 +118,8 @@ class SpectralFinish:
         weight = ((share - _RAMP[0]) / (_RAMP[1] - _RAMP[0])).clamp(0, 1)
         return cls((weight * logarithm.clamp(-limit, limit)).exp().float(), geometry)
 
-    @cached_property
-    def _disk(self) -> Tensor:
-        return disk_window(self.geometry, *_BLEND)
-
-    def to(self, device: str | torch.device) -> SpectralFinish:
-        """The same on a device."""
-        return SpectralFinish(self.gains.to(device), self.geometry)
-
-    def __call__(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Scaled images (n, channel, y, x), finished."""
         spectrum = torch.fft.rfft2(images.float())
         disk, frame = (torch.fft.irfft2(spectrum * gains, s=images.shape[-2:]) for gains in self.gains)
-        return torch.lerp(frame, disk, self._disk.to(images.device))
+        return torch.lerp(frame, disk, self.disk)

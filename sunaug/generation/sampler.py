@@ -112,7 +112,7 @@ class Sampler:
             w = self.generator.truncate(w, condition, self.request.truncation)
         if self._shift is not None:
             w = w[:, None] + self._shift
-        images = synthesize_whole(self.generator, w, noise).to(self.device)
+        images: Tensor = synthesize_whole(self.generator, w, noise).to(self.device)
         return images if self._finish is None else self._finish(images)
 
     def _drawn(self, pairs: list[tuple[int, int]]) -> tuple[NDArray[np.float64], Tensor]:

@@ -13,6 +13,7 @@ def cubes(tmp_path_factory):
     return observed, make_synthetic(folder, observed, gate={"verdict": "ungated"})
 
 
+@pytest.mark.slow
 def test_a_comparison_is_printed_written_and_gone_on_with(cubes, tmp_path):
     observed, synthetic = cubes
     recipe = tmp_path / "arms.yaml"

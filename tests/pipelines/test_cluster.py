@@ -217,9 +217,7 @@ def test_a_scheduler_that_goes_away(cluster, days, expected, tmp_path):
 
 
 def test_an_address_where_nothing_listens_is_one_sentence(days, tmp_path):
-    began = time.monotonic()
     done = sunaug("ingest", days, "--out", tmp_path / "cube.zarr", "--scheduler", "tcp://127.0.0.1:9")
-    assert time.monotonic() - began < 30
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("sunaug: tcp://127.0.0.1:9: no Dask scheduler answers there")

@@ -15,6 +15,8 @@ RECIPES = {
     "paired": {"loss": "relativistic_paired", "r2": True, "penalty_interval": 2, "ada": True, "ada_span": 100},
     "average": {"loss": "relativistic_average", "path_length_weight": 2.0, "path_length_interval": 2},
 }
+pytestmark = pytest.mark.slow
+
 LOSSES = ("pixel.loss_d", "pixel.score_gap", "loss_g", "r1", "path_length", "augment_probability")
 
 
