@@ -25,6 +25,7 @@ def torch_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(f"device {name}: torch finds no such device here; choose cpu, or see torch's names.") from None
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise UsageError(f"device {name}: torch cannot use it here ({reason}); choose cpu or another.") from None
     return device

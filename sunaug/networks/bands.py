@@ -11,6 +11,7 @@ applies the other operation as one that has a derivative itself, so that the gra
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -204,7 +205,7 @@ def halve_in_bands(layers: Callable[[Tensor], Tensor], images: Tensor, junction:
     return gather(crop(layers(band), covered, wanted), bands)
 
 
-class InBands:
+class InBands(ABC):
     """A network whose high resolutions can be computed in bands while it trains.
 
     Attributes
@@ -215,9 +216,9 @@ class InBands:
 
     bands: Bands | None = None
 
+    @abstractmethod
     def layers_in_bands(self) -> list[nn.Module]:
         """Layers that see a band and no more where there are bands."""
-        raise NotImplementedError
 
 
 def set_bands(network: nn.Module, bands: Bands) -> None:

@@ -9,7 +9,7 @@ grow with the image: at StyleGAN2's full width about one gigabyte, where the act
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +68,7 @@ def whole(tensor: Tensor) -> Tensor:
     if not isinstance(tensor, DTensor):
         return tensor
     # What lies in the main memory is sent from device to device all the same.
-    sent: DTensor = tensor.to(tensor.device_mesh.device_type)  # type: ignore[assignment]
-    return sent.full_tensor()
+    return cast(DTensor, tensor.to(tensor.device_mesh.device_type)).full_tensor()
 
 
 def gathered(state: Any) -> Any:

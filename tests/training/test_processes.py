@@ -49,7 +49,7 @@ def assert_same_figures(one, two):
                 assert float(first[name]) == pytest.approx(float(second[name]), rel=error, abs=5e-5), name
 
 
-@pytest.fixture(scope="module", params=["paired", pytest.param("average", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["paired", "average"])
 def runs(request, tmp_path_factory):
     """The same training by one process and by two."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -87,14 +87,12 @@ def resume(runs, started, out, *devices):
 
 
 @pytest.mark.parametrize(("started", "resumed"), [("one", "two"), ("two", "one")])
-@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(runs, tmp_path, started, resumed):
     devices = ("--devices", "2", "--strategy", "ddp") if resumed == "two" else ()
     resume(runs, runs / started, tmp_path / "run", *devices)
     assert_same_figures(log(tmp_path / "run"), log(runs / started))
 
 
-@pytest.mark.slow
 def test_two_bands_make_the_steps_of_one_process_which_goes_on_from_their_checkpoint(runs, tmp_path):
     bands = ("--devices", "2", "--strategy", "bands")
     run(runs / "c.zarr", tmp_path / "bands", runs / "recipe.yaml", *bands)
