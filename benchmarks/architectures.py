@@ -49,8 +49,8 @@ from sunaug.cube import open_cube
 from sunaug.fidelity.backbones import load_backbones
 from sunaug.goes_classes import format_goes_class
 from sunaug.networks import make_generator
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "architectures.json"

@@ -32,12 +32,12 @@ from lightning_fabric import Fabric
 
 from benchmarks.peaks import resident, resident_peak
 from sunaug.networks import make_generator
-from sunaug.networks.bands import Bands
 from sunaug.networks.patches import PatchGenerator, synthesize_tiles
 from sunaug.training.estimate import Estimate, estimate
 from sunaug.training.frames import TrainingFrames
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
+from sunaug.training.strategies import make_strategy
 from sunaug.training.trainer import Trainer
 
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -97,8 +97,8 @@ def make_trainer(size: int, changes: dict[str, Any]) -> Trainer:
     strategy = "ddp" if processes > 1 else "auto"
     fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy, precision=chosen.precision)
     fabric.launch()
-    bands = Bands(fabric.global_rank, processes) if processes > 1 else None
-    return Trainer(frames, config, chosen, fabric, bands=bands)
+    shared = make_strategy("bands", chosen, fabric) if processes > 1 else None
+    return Trainer(frames, config, chosen, fabric, strategy=shared)
 
 
 def _beyond_libraries(run: Callable[[], float], changes: dict[str, Any]) -> dict[str, float]:

@@ -1,11 +1,12 @@
-"""Training on frames that lack channels: 30 % of them taken out at random, against the complete frames.
+"""Training on frames that lack channels, taken out at random, against training on complete frames.
 
     python -m benchmarks.missing_channels --cube sdo2012-32.zarr
 
 Run from the root of the repository. `CASES` are trained on the train months of the same cube, for as many images, with
 the same recipe but for what is said there; in all but one, each channel of each frame is gone with a probability of
-30 %, whatever it would show. Their samples are then measured against the complete validation frames, as is an untrained
-network's. No frame of the test months is looked at. Runs stay in --out: what was stopped goes on where it was.
+30 or 60 %, whatever it would show. Their samples are then measured against the complete validation frames, as is an
+untrained network's. No frame of the test months is looked at. Runs stay in --out: what was stopped goes on where it
+was.
 
 The figures go to results/missing-channels.json, and from there the table in docs/wavelengths.md is made. The last line
 is the untrained network's Fréchet distance over that of the one that learnt from incomplete frames, in the first
@@ -22,7 +23,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,14 +49,13 @@ from sunaug.fidelity.judge import Judge
 from sunaug.networks import make_generator
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.frames import known_frames
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "missing-channels.json"
 PAGE = ROOT / "docs" / "wavelengths.md"
 MARKS = ("<!-- missing -->", "<!-- /missing -->")
-GONE = 0.3
 
 COMMON: dict[str, Any] = {
     "batch": 8,
@@ -71,14 +71,23 @@ COMMON: dict[str, Any] = {
     "max_rollbacks": 0,
 }
 
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "complete": ("all channels of all frames", {}),
-    "learn": ("30 % gone, `missing_channels: learn`", {"missing_channels": "learn"}),
-    "dropout": (
-        "30 % gone, `learn` and `channel_dropout: 0.2`",
-        {"missing_channels": "learn", "channel_dropout": 0.2},
-    ),
-    "skip": ("30 % gone, `skip`: the frames that are still complete", {}),
+
+class Case(NamedTuple):
+    """What is trained: its name in the table, the share of the channels that is gone, and fields of the recipe."""
+
+    title: str
+    gone: float
+    recipe: dict[str, Any]
+
+
+LEARN: dict[str, Any] = {"missing_channels": "learn"}
+CASES = {
+    "complete": Case("all channels of all frames", 0.0, {}),
+    "learn": Case("30 % gone, `missing_channels: learn`", 0.3, LEARN),
+    "dropout": Case("30 % gone, `learn` and `channel_dropout: 0.2`", 0.3, {**LEARN, "channel_dropout": 0.2}),
+    "skip": Case("30 % gone, `skip`: the frames that are still complete", 0.3, {}),
+    "learn60": Case("60 % gone, `missing_channels: learn`", 0.6, LEARN),
+    "skip60": Case("60 % gone, `skip`", 0.6, {}),
 }
 
 
@@ -86,16 +95,16 @@ def recipe_of(name: str, images: int, seed: int) -> Recipe:
     """How a case is trained."""
     often = max(images // 2, 1)
     looks = {"checkpoint_images": often, "sample_images": often, "health_images": max(images // 10, 1)}
-    return Recipe(images=images, seed=seed, keep_checkpoints=1, **looks, **COMMON, **CASES[name][1])
+    return Recipe(images=images, seed=seed, keep_checkpoints=1, **looks, **COMMON, **CASES[name].recipe)
 
 
-def lacking(cube: xr.Dataset, seed: int) -> xr.Dataset:
-    """The cube without 30 % of its channels, frame by frame and by chance; each frame keeps one at least."""
+def lacking(cube: xr.Dataset, gone: float, seed: int) -> xr.Dataset:
+    """The cube without a share of its channels, frame by frame and by chance; each frame keeps one at least."""
     random = np.random.default_rng(seed).random((cube.sizes["time"], cube.sizes["channel"]))
-    gone = (random < GONE) & (random < random.max(axis=1, keepdims=True))
+    taken = (random < gone) & (random < random.max(axis=1, keepdims=True))
     complete = cube["frame_status"].values == FrameStatus.COMPLETE
-    status = np.where(complete & gone.any(axis=1), FrameStatus.PARTIAL, cube["frame_status"].values)
-    intensity = np.where(gone[:, :, None, None], np.float32(np.nan), cube["intensity"].values)
+    status = np.where(complete & taken.any(axis=1), FrameStatus.PARTIAL, cube["frame_status"].values)
+    intensity = np.where(taken[:, :, None, None], np.float32(np.nan), cube["intensity"].values)
     return cube.assign(
         intensity=(cube["intensity"].dims, intensity), frame_status=(cube["frame_status"].dims, status.astype(np.int8))
     )
@@ -108,7 +117,7 @@ def scaling_of(cube: xr.Dataset) -> IntensityScaling:
 
 def trained_on(cube: xr.Dataset, name: str, seed: int) -> xr.Dataset:
     """The cube of a case."""
-    return cube if name == "complete" else lacking(cube, seed)
+    return lacking(cube, CASES[name].gone, seed) if CASES[name].gone else cube
 
 
 def untrained(cube: xr.Dataset, judges: Sequence[Judge], recipe: Recipe) -> dict[str, dict[str, float]]:
@@ -148,10 +157,14 @@ def report(arguments: argparse.Namespace, argv: Sequence[str], judges: Sequence[
         "images": arguments.images,
         "seeds": arguments.seeds,
         "cube": describe(arguments.cube, judges),
-        "gone": GONE,
         "untrained": untrained(cube, judges, jobs["complete"][0].recipe),
         "cases": [
-            {"name": name, **frames_of(cube, some[0]), "runs": [result_of(job) for job in some]}
+            {
+                "name": name,
+                "gone": CASES[name].gone,
+                **frames_of(cube, some[0]),
+                "runs": [result_of(job) for job in some],
+            }
             for name, some in jobs.items()
         ],
     }
@@ -168,13 +181,12 @@ def table(found: dict[str, Any]) -> str:
     head = ["trained on", "frames, complete ones", *labels, "untrained over it", "processor seconds per 1,000 images"]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for one in found["cases"]:
-        distances = [mean(one, label, "frechet") for label in labels]
-        better = found["untrained"][labels[0]]["frechet"] / distances[0]
+        better = found["untrained"][labels[0]]["frechet"] / mean(one, labels[0], "frechet")
         seconds = ", ".join(f"{made['processor_seconds_per_thousand'] or math.nan:.0f}" for made in one["runs"])
         cells = [
-            CASES[one["name"]][0],
+            CASES[one["name"]].title,
             f"{one['frames']:,}, {one['whole']:,}",
-            *(f"{value:.3g}" for value in distances),
+            *(", ".join(f"{made['figures'][label]['frechet']:.3g}" for made in one["runs"]) for label in labels),
         ]
         lines.append(f"| {' | '.join([*cells, f'**{better:.1f}**', seconds])} |")
     for title, figures in (("untrained", found["untrained"]), ("real train frames", found["cube"]["floor"])):
@@ -184,8 +196,8 @@ def table(found: dict[str, Any]) -> str:
     lines += [
         "",
         f"Fréchet distances of {cube['samples']:,} samples to the complete validation frames of {cube['size']} pixels; "
-        f"{found['images']:,} images each, seeds {', '.join(map(str, found['seeds']))}. `{found['command']}`, "
-        f"{found['machine']}, one thread for each run.",
+        f"{found['images']:,} images each, a figure for each of the seeds {', '.join(map(str, found['seeds']))}. "
+        f"`{found['command']}`, {found['machine']}, one thread for each run.",
     ]
     return "\n".join(lines)
 
@@ -195,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cube", type=Path, default=Path("sdo2012-32.zarr"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page-file", type=Path, default=PAGE)
-    add_options(parser, out=Path("runs/missing-channels"), images=8_000)
+    add_options(parser, out=Path("runs/missing-channels"), images=12_000)
     parser.set_defaults(seeds=[0], workers=1)
     argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)

@@ -82,28 +82,33 @@ def recipe_of(bundle: Bundle, scales: int, images: int, seed: int) -> Recipe:
     )
 
 
-def went_on(cube: xr.Dataset, bundle: Bundle, recipe: Recipe) -> tuple[BaseGenerator, float]:
-    """The averaged generator after a training, and the seconds that it took."""
+def make_trainer(cube: xr.Dataset, bundle: Bundle, recipe: Recipe) -> Trainer:
+    """A training that goes on from the bundle."""
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.launch()
     frames = load_frames(cube, bundle.info.scaling, recipe.labels, recipe.class_balance)
-    trainer = Trainer(frames, bundle.info.network, recipe, fabric, start=bundle.generator)
-    watch = Stopwatch()
+    return Trainer(frames, bundle.info.network, recipe, fabric, start=bundle.generator)
+
+
+def went_on(cube: xr.Dataset, bundle: Bundle, recipe: Recipe) -> BaseGenerator:
+    """The averaged generator after a training."""
+    trainer = make_trainer(cube, bundle, recipe)
     while trainer.images < recipe.images:
         trainer.step()
-    return trainer.averages.networks[recipe.ema], watch.seconds
+    return trainer.averages.networks[recipe.ema]
 
 
-class Stopwatch:
-    """Processor time since it was made: other work on the machine does not count."""
-
-    def __init__(self) -> None:
-        self._began = time.process_time()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.process_time() - self._began
+def speeds(cube: xr.Dataset, bundle: Bundle, rounds: int = 5) -> dict[int, float]:
+    """By number of scales, seconds per 1,000 images: whole cycles of steps in turn, the median of the rounds."""
+    trainers = {scales: make_trainer(cube, bundle, recipe_of(bundle, scales, 2_000, 0)) for scales in SCALES}
+    taken: dict[int, list[float]] = {scales: [] for scales in SCALES}
+    for _ in range(1 + rounds):
+        for scales, trainer in trainers.items():
+            steps, began = trainer.recipe.penalty_interval, time.perf_counter()
+            for _ in range(steps):
+                trainer.step()
+            taken[scales].append(1000 * (time.perf_counter() - began) / (steps * trainer.recipe.batch))
+    return {scales: statistics.median(found[1:]) for scales, found in taken.items()}
 
 
 def measured(intensity: NDArray[np.float32], cube: xr.Dataset) -> Table:
@@ -152,11 +157,11 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
         for scales in SCALES:
             kept = arguments.out / f"scales{scales}-seed{seed}-{arguments.images}.json"
             if not kept.exists():
-                generator, seconds = went_on(cube, bundle, recipe_of(bundle, scales, arguments.images, seed))
-                made = {"scales": scales, "seed": seed, "seconds": round(seconds, 1)}
+                generator = went_on(cube, bundle, recipe_of(bundle, scales, arguments.images, seed))
+                made = {"scales": scales, "seed": seed}
                 kept.write_text(json.dumps(made | figures(generator, bundle, cube, real, judges)))
             cases.append(json.loads(kept.read_text()))
-            print(f"{scales} scales, seed {seed}: {cases[-1]['seconds']:.0f} s", flush=True)
+            print(f"{scales} scales, seed {seed}: done", flush=True)
     return {
         "command": f"python -m benchmarks.multiscale {shlex.join(argv)}".rstrip(),
         "machine": machine(),
@@ -170,6 +175,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
             "frechet": {judge.label: judge.floor["frechet"] for judge in judges},
         },
         "cases": cases,
+        "seconds": {str(scales): round(seconds, 1) for scales, seconds in speeds(cube, bundle).items()},
     }
 
 
@@ -196,15 +202,13 @@ def table(found: dict[str, Any]) -> str:
     row("at the start", [found["start"]], "")
     for scales in SCALES:
         runs = [one for one in found["cases"] if one["scales"] == scales]
-        taken = statistics.fmean(1000 * one["seconds"] / found["images"] for one in runs)
-        row(f"at {scales} resolution{'s' if scales > 1 else ''}", runs, f"{taken:.0f}")
+        row(f"at {scales} resolution{'s' if scales > 1 else ''}", runs, f"{found['seconds'][str(scales)]:.0f}")
     row("real train frames", [found["floor"]], "")
     lines += [
         "",
         "dex that samples lack of the validation frames' power, as means over the channels; a figure for each of the "
         f"seeds {', '.join(map(str, found['seeds']))}. {found['images']:,} images on from `{START}`, "
-        f"{found['samples']:,} samples. `{found['command']}`, {found['machine']}, one thread; seconds are the "
-        "processor's.",
+        f"{found['samples']:,} samples. `{found['command']}`, {found['machine']}, one thread.",
     ]
     return "\n".join(lines)
 

@@ -54,8 +54,10 @@ from sunaug.pictures import contact_sheet
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.checkpoint import load_checkpoint
 from sunaug.training.frames import TrainingFrames, load_frames
-from sunaug.training.loop import Trainer, network_config, train
+from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe, load_recipe
+from sunaug.training.shape import network_config
+from sunaug.training.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results" / "quality-against-peer.json"
 SIDES = ("ours", "theirs")

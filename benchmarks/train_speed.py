@@ -44,8 +44,9 @@ from benchmarks.peaks import resident_peak
 from benchmarks.peers.stylegan2_ada import AUGMENTATIONS, PeerSettings, PeerTrainer
 from sunaug.networks.conditions import CLASSES
 from sunaug.training.frames import TrainingFrames
-from sunaug.training.loop import Trainer, network_config
 from sunaug.training.recipe import Recipe, load_recipe
+from sunaug.training.shape import network_config
+from sunaug.training.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results" / "train-speed.txt"
 FRAMES = 256

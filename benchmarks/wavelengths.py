@@ -25,8 +25,8 @@ from benchmarks.trained_runs import machine, put_between, versions
 from sunaug.networks import make_generator
 from sunaug.training.estimate import estimate
 from sunaug.training.frames import TrainingFrames
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 from sunaug.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]

@@ -9,10 +9,11 @@ import torch
 from lightning_fabric import Fabric
 
 from sunaug.cube import open_cube
+from sunaug.training.checks import check_cube, check_strategy
 from sunaug.training.estimate import Estimate, Rate, estimate, measure_rate
 from sunaug.training.frames import known_frames
-from sunaug.training.loop import check_cube, check_strategy, network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 from sunaug.training.spread import memory_of, ways
 
 __all__ = ["expectations"]

@@ -32,8 +32,9 @@ from sunaug.latent.activity import hot_channels, hot_emission
 from sunaug.networks.patches import in_tiles
 from sunaug.training.checkpoint import checkpoint_paths
 from sunaug.training.frames import TrainingFrames, load_frames
-from sunaug.training.loop import TrainedGenerator, train
+from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe
+from sunaug.training.run import TrainedGenerator
 
 __all__ = ["train_bundle"]
 

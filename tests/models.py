@@ -21,8 +21,8 @@ from sunaug.generation import fit_finish, fit_steering
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.scaling import default_scaling
 from sunaug.training.frames import TrainingFrames
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 from sunaug.training.trainer import Trainer
 
 CHANNELS = ["aia171", "aia131", "aia94"]

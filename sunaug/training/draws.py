@@ -7,7 +7,7 @@ checkpoint, and a batch that is split over processes or over accumulated parts s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ class Draws:
 
     Attributes
     ----------
+    key : tuple of int
+        Seed, attempt and number of the step: what the numbers are a function of.
     frames : Tensor of int64, shape (batch,)
         Frames to show, by the sampling weights.
     mirror : Tensor of bool, shape (batch, 2)
@@ -40,6 +42,7 @@ class Draws:
         Seed of each sample's noise.
     """
 
+    key: tuple[int, int, int]
     frames: Tensor
     mirror: Tensor
     jitter: Tensor
@@ -54,7 +57,7 @@ class Draws:
 
     def part(self, samples: slice) -> Draws:
         """The numbers of some of the samples."""
-        return Draws(**{name: value[samples] for name, value in vars(self).items()})
+        return replace(self, **{name: value[samples] for name, value in vars(self).items() if name != "key"})
 
     def normal(self, size: int, device: torch.device, stream: int = 0) -> Tensor:
         """Standard normal numbers (batch, size), made on the device.
@@ -105,6 +108,7 @@ def draw_step(
         return torch.randn(*shape, generator=random)
 
     return Draws(
+        key=(seed, attempt, step),
         frames=torch.multinomial(weights, batch, replacement=True, generator=random),
         mirror=uniform(batch, 2) < 0.5,
         jitter=normal(batch, condition_width),

@@ -31,10 +31,12 @@ from torch.utils.flop_counter import flop_registry
 from sunaug.networks import Discriminator, Generator, NetworkConfig, biggan, stylealae
 from sunaug.networks.bands import Bands
 from sunaug.networks.projected import ProjectedDiscriminator
+from sunaug.training.batches import Batches
 from sunaug.training.draws import Draws
 from sunaug.training.frames import TrainingFrames
 from sunaug.training.patches import PatchDiscriminator
 from sunaug.training.recipe import Recipe
+from sunaug.training.strategies import InBands
 from sunaug.training.trainer import Trainer
 from sunaug.training.views import ViewDiscriminator
 
@@ -197,11 +199,23 @@ class _UnsentBands(Bands):
         """So is the sum."""
 
 
-class _DryTrainer(Trainer):
-    """The trainer without what needs numbers: fluxes of frames, other processes, values of losses."""
+class _DryBands(InBands):
+    """The strategy with these."""
 
-    def _conditions(self, draws: Draws) -> Tensor:
-        return torch.zeros(len(draws.noise_seeds), self.config.condition_width)
+    @property
+    def bands(self) -> Bands:
+        return _UnsentBands(self.rank, self.processes)
+
+
+class _DryBatches(Batches):
+    """What is shown, without the frames' fluxes."""
+
+    def conditions(self, draws: Draws) -> Tensor:
+        return torch.zeros(len(draws.noise_seeds), self.generator.config.condition_width)
+
+
+class _DryTrainer(Trainer):
+    """The trainer without what needs numbers: other processes, values of losses."""
 
     def _average_gradients(self, network: nn.Module) -> None:
         if self.fabric.world_size > 1:
@@ -297,11 +311,12 @@ def _blank_frames(config: NetworkConfig) -> TrainingFrames:
 def _dry_trainer(config: NetworkConfig, recipe: Recipe, devices: int, in_bands: bool) -> tuple[Trainer, FakeTensorMode]:
     """A trainer whose tensors are fake, and the mode in which it makes its steps."""
     # A band between two others has the most rows: its own, and a margin on either side.
-    bands = _UnsentBands(min(1, devices - 2), devices) if in_bands and devices > 1 else None
+    strategy = _DryBands(recipe, min(1, devices - 2), devices) if in_bands and devices > 1 else None
     fabric: Any = _OneOf(devices, recipe.precision, torch.device("cpu"))
     # Compiled code is what it is only on a device; the plain networks do the same.
     plain = recipe.model_copy(update={"compile": False})
-    real = _DryTrainer(_blank_frames(config), config, plain, fabric, bands=bands)
+    real = _DryTrainer(_blank_frames(config), config, plain, fabric, strategy=strategy)
+    real.batches = _DryBatches(real.frames, plain, real.generator, fabric)
     mode = FakeTensorMode()
     with FakeCopyMode(mode):
         trainer = copy.deepcopy(real)
@@ -335,7 +350,7 @@ def estimate(
     Parameters
     ----------
     config : NetworkConfig
-        See `sunaug.training.loop.network_config`.
+        See `sunaug.training.shape.network_config`.
     recipe : Recipe
     n_frames : int
         Frames of the train months that are kept in memory.

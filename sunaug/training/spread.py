@@ -93,7 +93,7 @@ def memory_of(cost: Estimate, recipe: Recipe, strategy: str, processes: int, *, 
         Of a process that holds all networks, from `estimate` with as many `devices`.
     recipe : Recipe
     strategy : str
-        One of `sunaug.training.loop.STRATEGIES`.
+        One of `sunaug.training.strategies.STRATEGIES`.
     processes : int
     offload : bool
         In place of the recipe's.

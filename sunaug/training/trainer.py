@@ -10,9 +10,8 @@ step does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,18 +23,15 @@ from sunaug.errors import UsageError
 from sunaug.networks import (
     BaseGenerator,
     NetworkConfig,
-    PatchGenerator,
     make_generator,
     start_from,
 )
-from sunaug.networks.bands import Bands, set_bands
-from sunaug.networks.growing import Growing, Stage, fade_in
+from sunaug.networks.growing import Growing
 from sunaug.networks.processes import mean_over_processes
 from sunaug.networks.projected import ProjectedDiscriminator
-from sunaug.networks.windows import Window
 from sunaug.training.averages import Averages
-from sunaug.training.channels import hide_channels, shown_channels
-from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers, diff_augment, mirror
+from sunaug.training.batches import Batches, Shown
+from sunaug.training.diffaugment import AdaptiveProbability, augment_numbers
 from sunaug.training.draws import Draws, draw_step
 from sunaug.training.frames import TrainingFrames
 from sunaug.training.gradients import average_gradients
@@ -48,10 +44,10 @@ from sunaug.training.losses import (
     orthogonality,
     path_lengths,
 )
-from sunaug.training.patches import fake_view, patch_window, real_views
 from sunaug.training.recipe import Recipe
 from sunaug.training.schedules import penalty_weight, ramp, rate_factor
-from sunaug.training.sharding import gathered, load_gathered, shard
+from sunaug.training.sharding import gathered, load_gathered
+from sunaug.training.strategies import Strategy
 from sunaug.training.views import ViewDiscriminator, penalty_share, pixel_discriminators
 from sunaug.training.zero import ZeroAdam, backward
 
@@ -61,8 +57,6 @@ STDDEV_GROUP = 4
 _PATH_STREAM = 1
 _RECIPROCITY_STREAM = 2
 _STANDING_SAMPLES = 512
-_FRAMES_ON_DEVICE = 8 * 2**30
-"""Bytes of frames that are kept on the device."""
 
 
 @dataclass(frozen=True)
@@ -79,24 +73,6 @@ class Critic:
     """Share of the gradient penalty's weight; 0 for none."""
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What the discriminators are shown of a part of the batch, augmented; `fake` with its graph where it is kept.
-
-    `channels` (batch, channel) says which are shown, None where that is all of them.
-    """
-
-    real: Tensor
-    fake: Tensor
-    condition: Tensor
-    channels: Tensor | None
-
-    def told(self, critic: Critic, condition_weight: float) -> tuple[Any, ...]:
-        """What a discriminator is told beside the image."""
-        told = self.condition, condition_weight
-        return (*told, self.channels) if isinstance(critic.network, ViewDiscriminator) else told
-
-
 class Trainer:
     """Networks, optimisers and counters of a training, and the step that moves them.
 
@@ -109,18 +85,16 @@ class Trainer:
         Launched. It says where things are and how many processes there are.
     start : BaseGenerator, optional
         A generator of a smaller or equal size to start from.
-    sharded : bool
-        Each process keeps a slice of the networks, see `sunaug.training.sharding`.
-    zero : bool
-        Each process keeps a part of the gradients and of the optimisers' state, see `sunaug.training.zero`.
-    bands : Bands, optional
-        Share the rows of the images, and not the batch, with the other processes.
+    strategy : Strategy, optional
+        How the processes share the work; by default each has its share of each batch.
 
     Attributes
     ----------
     generator : BaseGenerator
     critics : dict of str to Critic
         ``pixel`` and its smaller scales (`sunaug.training.views`), ``projected``, or both.
+    batches : Batches
+        Makes what the discriminators are shown.
     averages : Averages
     encoder_averages : Averages or None
         Of the encoder, where the architecture has one.
@@ -144,13 +118,11 @@ class Trainer:
         fabric: Fabric,
         *,
         start: BaseGenerator | None = None,
-        sharded: bool = False,
-        zero: bool = False,
-        bands: Bands | None = None,
+        strategy: Strategy | None = None,
     ) -> None:
         self.frames, self.config, self.recipe, self.fabric = frames, config, recipe, fabric
-        self._bands = bands
-        shares, own = (1, 0) if bands else (fabric.world_size, fabric.global_rank)
+        self.strategy = strategy or Strategy(recipe, fabric.global_rank, fabric.world_size)
+        own, shares = self.strategy.share
         share, rest = divmod(recipe.batch, shares * recipe.accumulate)
         if rest or share % math.gcd(recipe.batch, STDDEV_GROUP):
             raise UsageError(
@@ -160,9 +132,6 @@ class Trainer:
         mine = share * recipe.accumulate
         self._samples = slice(own * mine, (own + 1) * mine)
         self._parts = [slice(first, first + share) for first in range(0, mine, share)]
-        # Large sets stay where they are, and each batch travels: the device has better use for the memory.
-        fits = frames.images.numel() * frames.images.element_size() <= _FRAMES_ON_DEVICE
-        self._bank = frames.images.to(fabric.device) if fits else frames.images
 
         # The weights are drawn on the CPU, so that every device and process starts from the same ones.
         torch.manual_seed(recipe.seed)
@@ -179,14 +148,9 @@ class Trainer:
         self.generator.checkpoint_from = recipe.checkpoint_from
         # The averages stay whole on each process: the first one alone draws and measures their samples.
         self.averages = Averages(self.generator, recipe.ema_half_life, recipe.ema_power)
-        self._sharded, self._zero = sharded and (fabric.world_size > 1 or recipe.offload), zero
-        if self._sharded:
-            if isinstance(self.generator, PatchGenerator):
-                self.generator.tile = None  # `synthesize` alone puts the weights together
-            self._shard(self.generator, ["synthesize"], [self.generator.mapping])
-        if bands:
-            set_bands(self.generator, bands)
-        self.optimizer = self._adam(self.generator, recipe.generator_rate)
+        self.strategy.place(self.generator)
+        self.optimizer = self._optimizer(self.generator, recipe.generator_rate)
+        self.batches = Batches(frames, recipe, self.generator, fabric)
         self.critics: dict[str, Critic] = {}
         self.encoder_averages: Averages | None = None
         if recipe.discriminator in ("pixel", "both"):
@@ -206,27 +170,16 @@ class Trainer:
         self.augment_probability = AdaptiveProbability(recipe.ada_target, recipe.ada_span)
         self.path_length = 0.0
         self.images = self.steps = self.attempt = 0
-        # Penalties need second derivatives, which compiled graphs do not have: those steps use the plain networks.
-        self._generate = torch.compile(self.generator) if recipe.compile else self.generator
 
     def _critic(self, network: nn.Module, loss: str, rate: float, weight: float, *, penalty: float) -> Critic:
-        if self._sharded:
-            self._shard(network, [name for name in ("score", "encode") if hasattr(network, name)])
-        if self._bands:
-            set_bands(network, self._bands)
+        self.strategy.place(network)
+        # Penalties need second derivatives, which compiled graphs do not have: those steps use the plain networks.
         score: Any = network.score
         fast = torch.compile(score) if self.recipe.compile else score
-        return Critic(network, fast, self._adam(network, rate), LOSSES[loss], rate, weight, penalty)
+        return Critic(network, fast, self._optimizer(network, rate), LOSSES[loss], rate, weight, penalty)
 
-    def _shard(self, network: nn.Module, methods: list[str], inner: Sequence[nn.Module] = ()) -> None:
-        shard(network, self.fabric.world_size, methods, inner, offload=self.recipe.offload)
-
-    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Optimizer | ZeroAdam:
-        recipe = self.recipe
-        if self._zero:
-            return ZeroAdam(network, rate, recipe.betas, passes=len(self._parts), offload=recipe.offload)
-        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(trained, rate, recipe.betas, eps=1e-8)
+    def _optimizer(self, network: nn.Module, rate: float) -> torch.optim.Optimizer | ZeroAdam:
+        return self.strategy.optimizer(network, rate, passes=len(self._parts))
 
     @property
     def progress(self) -> float:
@@ -282,15 +235,6 @@ class Trainer:
             self.encoder_averages.update(self.critics["pixel"].network.encoder, recipe.batch, self.images)
         return figures
 
-    @property
-    def stage(self) -> Stage | None:
-        """How far the networks have grown, of an architecture that grows."""
-        return self.generator.stage if isinstance(self.generator, Growing) else None
-
-    def shown(self, frames: Tensor) -> Tensor:
-        """Real frames (n, channel, y, x) as the discriminators see them, but for the augmentation."""
-        return frames if self.stage is None else fade_in(frames, self.stage)
-
     def _networks(self) -> Iterator[nn.Module]:
         yield self.generator
         yield from (critic.network for critic in self.critics.values())
@@ -325,7 +269,7 @@ class Trainer:
             critic.optimizer.zero_grad(set_to_none=True)
         shown, real_scores, fake_scores, fake_views = None, {}, {}, {}
         for part in parts:
-            shown = self._show(draws.part(part), keep=keep)
+            shown = self.batches.show(draws.part(part), self.probability, keep=keep)
             for name, critic in self.critics.items():
                 fake = critic.network.project(shown.fake)
                 pair = self._update_critic(name, critic, shown, fake, gamma if penalise else 0.0, found)
@@ -347,13 +291,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         for part in parts:
             if not keep:
-                shown = self._show(draws.part(part), keep=True)
+                shown = self.batches.show(draws.part(part), self.probability, keep=True)
                 fake_views = {name: critic.network.project(shown.fake) for name, critic in self.critics.items()}
             assert shown is not None
             loss = torch.zeros((), device=self.fabric.device)
             for name, critic in self.critics.items():
                 with self.fabric.autocast():
-                    scores = critic.fast_score(fake_views[name], *shown.told(critic, self.condition_weight)).float()
+                    scores = critic.fast_score(fake_views[name], *self._told(critic, shown)).float()
                 loss = loss + critic.weight * critic.loss.generator(real_scores[name, part.start], scores)
             found.setdefault("loss_g", []).append(loss.detach())
             if recipe.path_length_weight and self.steps % recipe.path_length_interval == 0:
@@ -380,11 +324,11 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         critic.network.encoder.requires_grad_(True)
         for part in map(draws.part, self._parts):
-            noise = part.normal(self.generator.noise_size, device, stream=_RECIPROCITY_STREAM)
+            noise = self.batches.noise(part, _RECIPROCITY_STREAM)
             with self.fabric.autocast():
                 with torch.no_grad():
-                    w = self.generator.mapping(part.z_mix.to(device), self._conditions(part))
-                images = self.generator.synthesize(w, noise if self.recipe.noise else None)
+                    w = self.generator.mapping(part.z_mix.to(device), self.batches.conditions(part))
+                images = self.generator.synthesize(w, noise)
                 loss = latent_reciprocity(w.float(), critic.network.encode(images).float())
             found.setdefault("reciprocity", []).append(loss.detach())
             (self.recipe.reciprocity_weight * loss / len(self._parts)).backward()
@@ -393,76 +337,13 @@ class Trainer:
             optimizer.step()
         critic.network.requires_grad_(False)
 
-    def _show(self, draws: Draws, *, keep: bool) -> _Shown:
-        """Draw real frames and make fakes under their conditions, both augmented."""
-        recipe = self.recipe
-        condition = self._conditions(draws)
-        real, channels = self._real(draws), self._channels(draws)
-        with torch.set_grad_enabled(keep):
-            with self.fabric.autocast():
-                fake = self._fake(draws, condition)
-            fake = hide_channels(fake.float(), channels)
-            fake = diff_augment(fake, recipe.augment, draws.augment_fake, self.probability)
-        real = diff_augment(hide_channels(real, channels), recipe.augment, draws.augment_real, self.probability)
-        return _Shown(real, fake, condition, channels)
-
-    def _channels(self, draws: Draws) -> Tensor | None:
-        """Channels that are shown of each pair; None for all of them."""
-        if not self.recipe.partial:
-            return None
-        observed = self.frames.observed
-        frames = torch.ones(draws.channels.shape, dtype=torch.bool) if observed is None else observed[draws.frames]
-        return shown_channels(frames, draws.channels, self.recipe.channel_dropout).to(self.fabric.device)
-
-    @property
-    def _window(self) -> Window:
-        """Where the patch of this step lies."""
-        assert self.recipe.patch is not None
-        assert isinstance(self.generator, PatchGenerator)
-        return patch_window(
-            self.recipe.seed,
-            self.attempt,
-            self.steps,
-            size=self.config.size,
-            patch=self.recipe.patch,
-            pixel=self.generator.pixel,
-        )
-
-    def _real(self, draws: Draws) -> Tensor:
-        """Real frames, or views of them where the training is on patches."""
-        device, mirrored = self.fabric.device, draws.mirror if self.recipe.mirror else None
-        if self.recipe.patch is not None:
-            return real_views(self._bank, draws.frames, mirrored, self._window, device)
-        real = self.shown(self._bank[draws.frames.to(self._bank.device)].to(device))
-        return real if mirrored is None else mirror(real, mirrored)
-
-    def _fake(self, draws: Draws, condition: Tensor) -> Tensor:
-        """Generated images, or views of them."""
-        recipe, device = self.recipe, self.fabric.device
-        mixing = draws.mix < recipe.style_mixing
-        crossover = torch.where(mixing, draws.crossover, self.generator.n_styles).to(device)
-        z, z_mix = draws.z.to(device), draws.z_mix.to(device)
-        if recipe.patch is None:
-            return self._generate(z, condition, self._noise(draws), z_mix, crossover)
-        return self._view(self.generator.mixed(z, condition, z_mix, crossover), draws)
-
-    def _noise(self, draws: Draws) -> Tensor | None:
-        return draws.normal(self.generator.noise_size, self.fabric.device) if self.recipe.noise else None
-
-    def _view(self, w: Tensor, draws: Draws) -> Tensor:
-        assert isinstance(self.generator, PatchGenerator)
-        normal = partial(draws.normal, device=self.fabric.device) if self.recipe.noise else None
-        return fake_view(self.generator, w, self._window, normal)
-
-    def _conditions(self, draws: Draws) -> Tensor:
-        """Condition vectors; noise on the log fluxes, not on the classes."""
-        condition = torch.from_numpy(self.config.encode(self.frames.fluxes[draws.frames.numpy()]))
-        continuous = len(self.config.conditions)
-        condition[:, :continuous] += self.recipe.condition_jitter * draws.jitter[:, :continuous]
-        return condition.to(self.fabric.device)
+    def _told(self, critic: Critic, shown: Shown) -> tuple[Any, ...]:
+        """What a discriminator is told beside the image."""
+        told = shown.condition, self.condition_weight
+        return (*told, shown.channels) if isinstance(critic.network, ViewDiscriminator) else told
 
     def _update_critic(
-        self, name: str, critic: Critic, shown: _Shown, fake: Any, gamma: float, found: dict[str, list[Tensor]]
+        self, name: str, critic: Critic, shown: Shown, fake: Any, gamma: float, found: dict[str, list[Tensor]]
     ) -> tuple[Tensor, Tensor]:
         """Add a discriminator's gradients of one part; returns the real and the fake scores.
 
@@ -476,7 +357,7 @@ class Trainer:
             seen_fake.requires_grad_(self.recipe.r2)
         score = critic.network.score if penalised else critic.fast_score
         with self.fabric.autocast():
-            told = shown.told(critic, self.condition_weight)
+            told = self._told(critic, shown)
             scores_real, scores_fake = score(real, *told).float(), score(seen_fake, *told).float()
         loss = critic.loss.discriminator(scores_real, scores_fake)
         found.setdefault(f"{name}.loss_d", []).append(loss.detach())
@@ -503,12 +384,9 @@ class Trainer:
     def _path_penalty(self, draws: Draws, found: dict[str, list[Tensor]]) -> Tensor:
         """Path length regularisation (Karras et al. 2020, equation 4), on every second sample."""
         half, device = draws.part(slice(None, None, 2)), self.fabric.device
-        w = self.generator.mapping(half.z.to(device), self._conditions(half))
+        w = self.generator.mapping(half.z.to(device), self.batches.conditions(half))
         styles = w[:, None].repeat(1, self.generator.n_styles, 1)
-        if self.recipe.patch is None:
-            images = self.generator.synthesize(styles, self._noise(half))
-        else:
-            images = self._view(styles, half)[:, : self.config.image_channels]
+        images = self.batches.fake(styles, half)
         direction = half.normal(images[0].numel(), device, stream=_PATH_STREAM).reshape(images.shape)
         lengths = path_lengths(images, styles, direction)
         found.setdefault("path_length", []).append(lengths.mean().detach())

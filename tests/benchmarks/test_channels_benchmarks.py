@@ -15,7 +15,7 @@ def cube(tmp_path_factory):
 
 
 def test_three_of_ten_channels_are_taken_out_and_one_stays(cube):
-    lacking = missing_channels.lacking(cube, seed=3)
+    lacking = missing_channels.lacking(cube, 0.3, seed=3)
     gone = np.isnan(lacking["intensity"].values).all(axis=(2, 3))
     # All three would go in 0.3^3 of the cases; then one of them stays.
     assert gone.mean() == pytest.approx(0.3 - 0.3**3 / 3, abs=0.03)

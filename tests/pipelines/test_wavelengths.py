@@ -14,7 +14,7 @@ from sunaug.fidelity.images import display_images
 from sunaug.lexicon import CHANNELS
 from sunaug.scaling import default_scaling
 from sunaug.sources import RejectedFile, fits_files
-from sunaug.training.loop import check_cube
+from sunaug.training.checks import check_cube
 from sunaug.training.recipe import Recipe
 from tests.models import RECIPE, quick_fits
 

@@ -19,9 +19,10 @@ from sunaug.networks.bands import Bands, set_bands
 from sunaug.training.estimate import StepCounter
 from sunaug.training.frames import TrainingFrames
 from sunaug.training.gradients import average_gradients
-from sunaug.training.loop import network_config
 from sunaug.training.losses import gradient_penalty, path_lengths
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
+from sunaug.training.strategies import make_strategy
 from sunaug.training.trainer import Trainer
 from tests.models import RECIPE, make_frames
 
@@ -60,8 +61,7 @@ def train(case: str, processes: int = 1) -> dict[str, Any]:
     images = F.interpolate(small.images, scale_factor=2, mode="bilinear")
     frames = TrainingFrames(images, small.fluxes, small.weights, [])
     config = network_config(recipe, images.shape[-1], len(CHANNELS), CHANNELS)
-    bands = Bands(fabric.global_rank, processes) if processes > 1 else None
-    trainer = Trainer(frames, config, recipe, fabric, bands=bands)
+    trainer = Trainer(frames, config, recipe, fabric, strategy=make_strategy("bands", recipe, fabric))
     networks = {"generator": trainer.generator} | {name: one.network for name, one in trainer.critics.items()}
     figures, gradients = [], {}
     for step in range(3):

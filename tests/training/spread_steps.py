@@ -18,8 +18,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
+from sunaug.training.strategies import make_strategy
 from sunaug.training.trainer import Trainer
 from sunaug.training.zero import ZeroAdam
 from tests.models import RECIPE, SIZE, make_frames
@@ -64,10 +65,9 @@ def main(trainings: Path, out: Path, others: Path | None) -> None:
     for name, asked in json.loads(trainings.read_text()).items():
         recipe = Recipe(**{**RECIPE, **asked["recipe"]})
         frames = make_frames(labels=len(recipe.labels))
-        strategy = asked["strategy"]
         config = network_config(recipe, SIZE, frames.images.shape[1])
-        spread = {"sharded": strategy == "fsdp", "zero": strategy == "deepspeed"}
-        trainer = Trainer(frames, config, recipe, fabric, **spread)
+        strategy = make_strategy(asked["strategy"], recipe, fabric)
+        trainer = Trainer(frames, config, recipe, fabric, strategy=strategy)
         if "before" in asked:
             trainer.load_state_dict(before[asked["before"]]["state"])
         figures = [trainer.step() for _ in range(asked["steps"])]

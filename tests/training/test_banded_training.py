@@ -7,8 +7,8 @@ from pipelines.expectations import expectations
 from sunaug.errors import UsageError
 from sunaug.training.bands import check_bands
 from sunaug.training.estimate import estimate
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 from tests.models import RECIPE, make_cube
 from tests.processes import run_module
 from tests.training import banded_steps

@@ -12,8 +12,9 @@ from sunaug.networks.biggan_layers import BatchNorm
 from sunaug.scaling import default_scaling
 from sunaug.training.checkpoint import load_checkpoint
 from sunaug.training.frames import load_frames
-from sunaug.training.loop import network_config, train
+from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe, load_recipe
+from sunaug.training.shape import network_config
 from sunaug.training.trainer import Trainer
 from tests.models import CHANNELS, RECIPE, assert_same_bits, make_cube, make_trainer
 from tests.processes import run_module

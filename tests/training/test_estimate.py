@@ -11,8 +11,8 @@ from sunaug.errors import SunaugError, UsageError
 from sunaug.networks.projected import ProjectedDiscriminator
 from sunaug.training.estimate import StepCounter, estimate, layer_table, measure_rate
 from sunaug.training.frames import TrainingFrames
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe, load_recipe
+from sunaug.training.shape import network_config
 from sunaug.training.trainer import Trainer
 from tests.cli.commands import sunaug
 from tests.models import RECIPE, make_cube

@@ -55,8 +55,8 @@ def test_every_network_is_at_the_stage_of_the_images_shown():
     stages = []
     for _ in range(6):
         trainer.step()
-        stages.append(trainer.stage)
-        assert {part.stage for part in growing_parts(trainer)} == {trainer.stage}
+        stages.append(trainer.batches.stage)
+        assert {part.stage for part in growing_parts(trainer)} == {trainer.batches.stage}
     assert stages == [Stage(4), Stage(4), Stage(8, 0.0), Stage(8), Stage(16, 0.0), Stage(16)]
 
 
@@ -95,17 +95,17 @@ def test_real_frames_are_as_varied_as_the_stage_lets_them_be():
     trainer = make()
     trainer.step()
     frames = trainer.frames.images
-    shown = trainer.shown(frames)
+    shown = trainer.batches.seen(frames)
     torch.testing.assert_close(shrink(shown, 4), shrink(frames, 4))
     assert shown.var() < frames.var()
-    assert make_trainer().shown(frames) is frames
+    assert make_trainer().batches.seen(frames) is frames
 
 
 def test_a_bigger_generator_grows_from_a_smaller_one():
     small = make_generator(make().config.model_copy(update={"size": 8}))
     trainer = make(start=small, growth_from=8)
     trainer.step()
-    assert trainer.stage == Stage(8)
+    assert trainer.batches.stage == Stage(8)
     with pytest.raises(UsageError, match=r"has 8 pixels and the networks begin at 4; set `growth_images`, and"):
         make(start=small)
     with pytest.raises(UsageError, match=r"begin at 16"):

@@ -12,10 +12,12 @@ from safetensors.torch import load_file
 from sunaug.cube import open_cube
 from sunaug.errors import SunaugError, UsageError
 from sunaug.networks import Generator
-from sunaug.training import loop
+from sunaug.training import run as training_run
+from sunaug.training.batches import Batches
 from sunaug.training.checkpoint import checkpoint_paths, load_checkpoint
 from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 from sunaug.training.trainer import Trainer
 from tests.models import RECIPE, assert_same_bits, make_cube, tensors
 
@@ -63,7 +65,7 @@ def _blank_sheets(monkeypatch):
     def blank(journal, images, *_):
         (journal.out / f"samples-{images:09d}.png").touch()
 
-    monkeypatch.setattr(loop.Journal, "samples", blank)
+    monkeypatch.setattr(training_run.Journal, "samples", blank)
 
 
 def rows(path):
@@ -320,7 +322,7 @@ def test_a_process_killed_while_it_writes_a_checkpoint_loses_only_what_came_afte
 @pytest.fixture
 def good_states(monkeypatch):
     """Every checkpoint that is written must hold a state of finite numbers and varied images."""
-    inner, seen = loop.save_checkpoint, []
+    inner, seen = training_run.save_checkpoint, []
 
     def save(folder, images, state, kept):
         for name, value in tensors(state["trainer"]).items():
@@ -329,7 +331,7 @@ def good_states(monkeypatch):
         seen.append(images)
         return inner(folder, images, state, kept)
 
-    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(training_run, "save_checkpoint", save)
     return seen
 
 
@@ -386,16 +388,16 @@ def test_a_training_that_goes_wrong_goes_back_to_the_last_good_checkpoint(
 
 def test_after_a_roll_back_the_random_numbers_are_others(cube, tmp_path, monkeypatch):
     shown = []
-    inner = Trainer._conditions
+    inner = Batches.show
 
-    def record(trainer, draws):
-        shown.append((trainer.images, trainer.attempt, draws.z.clone()))
-        return inner(trainer, draws)
+    def record(batches, draws, probability, *, keep):
+        shown.append((draws.key, draws.z.clone()))
+        return inner(batches, draws, probability, keep=keep)
 
-    monkeypatch.setattr(Trainer, "_conditions", record)
+    monkeypatch.setattr(Batches, "show", record)
     damage_at(monkeypatch, 32, break_numbers)
     run(cube, tmp_path, images=32, checkpoint_images=16, collapse_below=0.0)
-    again = {attempt: z for images, attempt, z in shown if images == 16}
+    again = {attempt: z for (_, attempt, step), z in shown if step == 2}
     assert set(again) == {0, 1}
     assert not torch.equal(again[0], again[1])
 
@@ -566,7 +568,7 @@ def test_tensorboard_has_what_the_log_has(cube, tmp_path):
 
 def test_a_run_starts_from_a_smaller_generator(cube, tmp_path):
     """With a rate of nearly nothing, the average still makes the smaller one's images, enlarged."""
-    config = loop.network_config(Recipe(**RECIPE), 8, 3)
+    config = network_config(Recipe(**RECIPE), 8, 3)
     torch.manual_seed(11)
     small = Generator(config)
     trained = run(cube, tmp_path, start=small, images=8, generator_rate=1e-12)

@@ -9,11 +9,13 @@ from sunaug.cube import open_cube
 from sunaug.errors import UsageError
 from sunaug.networks import Generator, StyleGAN2Config
 from sunaug.networks.windows import Window
+from sunaug.training.checks import check_cube
 from sunaug.training.estimate import StepCounter, layer_table
 from sunaug.training.frames import TrainingFrames
-from sunaug.training.loop import check_cube, network_config, train
+from sunaug.training.loop import train
 from sunaug.training.patches import PatchDiscriminator, fake_view, patch_window, real_views
 from sunaug.training.recipe import Recipe, load_recipe
+from sunaug.training.shape import network_config
 from sunaug.training.trainer import Trainer
 from tests.models import RECIPE, assert_same_bits, make_cube, make_trainer
 

@@ -1,8 +1,8 @@
 import pytest
 
 from sunaug.errors import UsageError
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe, load_recipe, recipe_names
+from sunaug.training.shape import network_config
 
 
 @pytest.mark.parametrize("name", recipe_names())

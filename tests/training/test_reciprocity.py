@@ -142,7 +142,7 @@ def test_a_state_holds_everything_that_a_step_depends_on(discriminator):
     first = make(**options)
     for _ in range(6):
         first.step()
-    assert first.stage == Stage(8, 0.5)
+    assert first.batches.stage == Stage(8, 0.5)
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
@@ -153,11 +153,11 @@ def test_a_state_holds_everything_that_a_step_depends_on(discriminator):
                 for value in network.parameters():
                     value += 0.1
     second.load_state_dict(torch.load(file, weights_only=True))
-    assert second.stage == first.stage
+    assert second.batches.stage == first.batches.stage
     for _ in range(5):
         first.step()
         second.step()
-    assert first.stage.resolution == 16
+    assert first.batches.stage.resolution == 16
     assert_same_bits(first.state_dict(), second.state_dict())
 
 

@@ -8,8 +8,8 @@ import torch
 from pipelines.expectations import expectations
 from sunaug.errors import UsageError
 from sunaug.training.estimate import estimate
-from sunaug.training.loop import network_config
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 from sunaug.training.spread import check_spread, memory_of, ways
 from tests.models import RECIPE, SIZE, make_cube
 from tests.processes import run_module

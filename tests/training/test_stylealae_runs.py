@@ -14,11 +14,12 @@ from sunaug.fidelity.backbones import inception_backbone
 from sunaug.fidelity.judge import Judge
 from sunaug.networks import make_generator
 from sunaug.networks.growing import Stage
-from sunaug.training import loop
+from sunaug.training import run as training_run
 from sunaug.training.checkpoint import checkpoint_paths, load_checkpoint
 from sunaug.training.estimate import estimate
-from sunaug.training.loop import network_config, train
+from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe, load_recipe
+from sunaug.training.shape import network_config
 from tests.models import RECIPE, assert_same_bits, make_cube
 from tests.training.test_processes import run as run_command
 
@@ -32,7 +33,7 @@ def cube_path(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _no_sheets(monkeypatch):
-    monkeypatch.setattr(loop.Journal, "samples", lambda *_: None)
+    monkeypatch.setattr(training_run.Journal, "samples", lambda *_: None)
 
 
 def run(cube_path, out, recipe=GROWING, **options):

@@ -9,6 +9,7 @@ import torch
 from sunaug.errors import UsageError
 from sunaug.networks import Generator
 from sunaug.networks.layers import upsample
+from sunaug.training import batches
 from sunaug.training import trainer as module
 from sunaug.training.averages import half_life_decay
 from sunaug.training.recipe import Recipe
@@ -181,13 +182,13 @@ def test_real_and_fake_are_augmented_alike_in_both_turns(probability):
 
 def test_real_and_fake_have_the_same_policies_and_probability(monkeypatch):
     seen = []
-    inner = module.diff_augment
+    inner = batches.diff_augment
 
     def record(images, policies, uniform, probability):
         seen.append((policies, probability, uniform))
         return inner(images, policies, uniform, probability)
 
-    monkeypatch.setattr(module, "diff_augment", record)
+    monkeypatch.setattr(batches, "diff_augment", record)
     trainer = make_trainer(ada=True, ada_target=-1.0, ada_span=100, augment=("flip", "contrast"))
     for _ in range(3):
         trainer.step()
@@ -402,13 +403,13 @@ def test_another_attempt_has_other_random_numbers():
 def given(**recipe):
     trainer = make_trainer(**recipe)
     found = []
-    inner = trainer._generate
+    inner = trainer.batches.generate
 
     def record(*arguments):
         found.append(arguments)
         return inner(*arguments)
 
-    trainer._generate = record
+    trainer.batches.generate = record
     trainer.step()
     return trainer, found[0]
 

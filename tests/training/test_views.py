@@ -9,10 +9,11 @@ import torch.nn.functional as F
 
 from sunaug.cube import open_cube
 from sunaug.errors import UsageError
+from sunaug.training.checks import check_cube
 from sunaug.training.estimate import estimate
-from sunaug.training.loop import check_cube, network_config
 from sunaug.training.losses import gradient_penalty
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 from sunaug.training.views import ViewDiscriminator, penalty_share, pixel_discriminators
 from tests.models import RECIPE, SIZE, assert_same_bits, make_cube, make_trainer
 
