@@ -42,11 +42,13 @@ from benchmarks.trained_runs import (
     run,
     run_all,
     sheet_rows,
+    untrained,
     validation_frames,
     versions,
 )
 from sunaug.cube import open_cube
 from sunaug.fidelity.backbones import load_backbones
+from sunaug.fidelity.judge import Judge
 from sunaug.goes_classes import format_goes_class
 from sunaug.networks import make_generator
 from sunaug.training.recipe import Recipe
@@ -139,9 +141,9 @@ def parameters(recipe: Recipe, size: int, channels: int) -> int:
     return sum(one.numel() for one in make_generator(network_config(recipe, size, channels)).parameters())
 
 
-def report(arguments: argparse.Namespace, argv: Sequence[str], cube: dict[str, Any]) -> dict[str, Any]:
+def report(arguments: argparse.Namespace, argv: Sequence[str], judges: Sequence[Judge]) -> dict[str, Any]:
     """Make the runs and put together what goes into the results file."""
-    jobs = jobs_of(arguments)
+    jobs, cube, opened = jobs_of(arguments), describe(arguments.cube, judges), open_cube(arguments.cube)
     run_all([job for some in jobs.values() for job in some], "benchmarks.architectures", argv, arguments.workers)
     found: dict[str, Any] = {
         "command": f"python -m benchmarks.architectures {shlex.join(argv)}".rstrip(),
@@ -156,6 +158,7 @@ def report(arguments: argparse.Namespace, argv: Sequence[str], cube: dict[str, A
                 "name": name,
                 "parameters": parameters(some[0].recipe, cube["size"], len(cube["channels"])),
                 "recipe": {**COMMON, **RECIPES[name]},
+                "untrained": untrained(opened, some[0].recipe, judges),
                 "runs": [result_of(job) for job in some],
             }
             for name, some in jobs.items()
@@ -183,7 +186,7 @@ def table(found: dict[str, Any]) -> str:
     floor = found["cube"]["floor"]
     head = ["architecture", "parameters of the generator"]
     for label in floor:
-        head += [label, "over its floor", "coverage"]
+        head += [label, "over its floor", "untrained over it", "coverage"]
     head += ["diversity", "processor seconds per 1,000 images", "noticed collapses"]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
 
@@ -194,8 +197,12 @@ def table(found: dict[str, Any]) -> str:
         cells = [TITLES[one["name"]], f"{one['parameters']:,}"]
         for label, real in floor.items():
             distances = values(one, label, "frechet")
-            over = f"**{statistics.fmean(distances) / real['frechet']:.1f}**" if distances else "–"
-            cells += [listed(distances, ".3g"), over, listed(values(one, label, "coverage"), ".2f")]
+            over = better = "–"
+            if distances:
+                mean = statistics.fmean(distances)
+                begun = one["untrained"][label]["frechet"]
+                over, better = (f"**{ratio:.1f}**" for ratio in (mean / real["frechet"], begun / mean))
+            cells += [listed(distances, ".3g"), over, better, listed(values(one, label, "coverage"), ".2f")]
         runs = one["runs"]
         cells += [listed((made["diversity"] for made in runs), ".2f")]
         cells += [listed((made.get("processor_seconds_per_thousand") for made in runs), ".0f")]
@@ -203,7 +210,7 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     real = ["real train frames", ""]
     for figures in floor.values():
-        real += [f"{figures['frechet']:.3g}", "1", f"{figures['coverage']:.2f}"]
+        real += [f"{figures['frechet']:.3g}", "1", "", f"{figures['coverage']:.2f}"]
     lines.append(f"| {' | '.join([*real, '1', '', ''])} |")
     cube = found["cube"]
     sheets = [
@@ -270,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run(cube, job.out, job.recipe, judges)
         return
     print("\n".join(notes))
-    found = report(arguments, argv, describe(arguments.cube, judges))
+    found = report(arguments, argv, judges)
     found["ratio"] = ratio(found)
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.write_text(json.dumps(found, indent=2) + "\n")

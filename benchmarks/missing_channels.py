@@ -36,21 +36,19 @@ from benchmarks.trained_runs import (
     describe,
     judges_of,
     machine,
-    make,
     put_between,
     result_of,
     run,
     run_all,
+    untrained,
     versions,
 )
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.fidelity.backbones import load_backbones
 from sunaug.fidelity.judge import Judge
-from sunaug.networks import make_generator
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.frames import known_frames
 from sunaug.training.recipe import Recipe
-from sunaug.training.shape import network_config
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "missing-channels.json"
@@ -120,13 +118,6 @@ def trained_on(cube: xr.Dataset, name: str, seed: int) -> xr.Dataset:
     return lacking(cube, CASES[name].gone, seed) if CASES[name].gone else cube
 
 
-def untrained(cube: xr.Dataset, judges: Sequence[Judge], recipe: Recipe) -> dict[str, dict[str, float]]:
-    """Figures of a network with random weights."""
-    torch.manual_seed(recipe.seed)
-    generator = make_generator(network_config(recipe, cube.sizes["y"], cube.sizes["channel"])).eval()
-    return {judge.label: judge.judge(make(generator, judge.fluxes, scaling_of(cube))) for judge in judges}
-
-
 def jobs_of(arguments: argparse.Namespace) -> dict[str, list[Job]]:
     """The runs of each case, in the order of the seeds."""
     return {
@@ -157,7 +148,7 @@ def report(arguments: argparse.Namespace, argv: Sequence[str], judges: Sequence[
         "images": arguments.images,
         "seeds": arguments.seeds,
         "cube": describe(arguments.cube, judges),
-        "untrained": untrained(cube, judges, jobs["complete"][0].recipe),
+        "untrained": untrained(cube, jobs["complete"][0].recipe, judges),
         "cases": [
             {
                 "name": name,

@@ -33,12 +33,13 @@ from sunaug.cube import open_cube, select_split
 from sunaug.errors import SunaugError
 from sunaug.fidelity.backbones import Backbone
 from sunaug.fidelity.judge import Judge
-from sunaug.networks import BaseGenerator
+from sunaug.networks import BaseGenerator, make_generator
 from sunaug.pictures import contact_sheet
 from sunaug.scaling import IntensityScaling, default_scaling
 from sunaug.training.health import diversity, spread
 from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe
+from sunaug.training.shape import network_config
 
 RESULT, SHEET = "result.json", "sheet.npz"
 BATCH = 64
@@ -156,6 +157,20 @@ def run(
     return keep(out, result)
 
 
+def untrained(cube: xr.Dataset, recipe: Recipe, judges: Iterable[Judge]) -> dict[str, dict[str, float]]:
+    """Figures of the network that a training begins with, by the judges' labels."""
+    names = [str(name) for name in cube["channel"].values]
+    scaling = default_scaling(names, cube.attrs["intensity_scale"], recipe.scaling)
+    torch.manual_seed(recipe.seed)
+    generator = make_generator(network_config(recipe, cube.sizes["y"], len(names), names)).eval()
+    found = {}
+    for judge in judges:
+        with torch.inference_mode():
+            generator.settle(torch.from_numpy(generator.config.encode(judge.fluxes)))
+        found[judge.label] = judge.judge(make(generator, judge.fluxes, scaling))
+    return found
+
+
 def diversity_of(samples: NDArray[np.float32], real_spread: float, scaling: IntensityScaling) -> float:
     """How much samples differ, in shares of `real_spread`."""
     scaled: Any = np.clip(scaling.scale(samples), -1, 1)
@@ -182,7 +197,7 @@ def judges_of(cube: xr.Dataset, samples: int, out: Path, backbones: Iterable[Bac
 def finished(job: Job) -> dict[str, Any] | None:
     """The result of a run; None where it is still to be made."""
     out, settings = job.out, job.out / "recipe.yaml"
-    if settings.exists() and yaml.safe_load(settings.read_text()) != job.recipe.model_dump(mode="json"):
+    if settings.exists() and Recipe.model_validate(yaml.safe_load(settings.read_text())) != job.recipe:
         raise SystemExit(f"{out}: holds a run with another recipe; give another --out.")
     return json.loads((out / RESULT).read_text()) if (out / RESULT).exists() else None
 

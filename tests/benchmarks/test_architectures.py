@@ -20,6 +20,7 @@ def _found():
 
     runs = {"stylegan2": [one(0, 1.0), one(1, 1.2)], "biggan": [one(0, 2.0), one(1, 0)], "stylealae": [one(0, 4.4)]}
     cube = {"size": 32, "channels": ["aia171"], "intensity_scale": "browse", "samples": 10, "networks": ["FID-768"]}
+    untrained = {"FID-768": {"frechet": 3.3}}
     return {
         "command": "python -m benchmarks.architectures",
         "machine": "a machine",
@@ -28,16 +29,18 @@ def _found():
         "seeds": [0, 1],
         "runs_at_a_time": 2,
         "cube": cube | {"floor": {"FID-768": {"frechet": 0.1, "coverage": 0.9}}},
-        "architectures": [{"name": name, "parameters": 1000, "runs": some} for name, some in runs.items()],
+        "architectures": [
+            {"name": name, "parameters": 1000, "untrained": untrained, "runs": some} for name, some in runs.items()
+        ],
     }
 
 
 def test_table():
     found = _found()
     stylegan2, biggan, stylealae, real = table(found).splitlines()[2:6]
-    assert stylegan2 == "| StyleGAN2 | 1,000 | 1, 1.2 | **11.0** | 0.25, 0.25 | 0.50, 0.50 | 8, 8 | 0, 1 |"
+    assert stylegan2 == "| StyleGAN2 | 1,000 | 1, 1.2 | **11.0** | **3.0** | 0.25, 0.25 | 0.50, 0.50 | 8, 8 | 0, 1 |"
     assert biggan.endswith("| 0, not finite |")
     assert "**20.0**" in biggan
     assert "**44.0**" in stylealae
-    assert real.startswith("| real train frames |  | 0.1 | 1 | 0.90 |")
+    assert real.startswith("| real train frames |  | 0.1 | 1 |  | 0.90 |")
     assert ratio(found) == pytest.approx(0.55)
