@@ -75,7 +75,8 @@ COMMON: dict[str, Any] = {
 
 RECIPES: dict[str, dict[str, Any]] = {
     "stylegan2": {"w_dim": 64, "r1_gamma": 2.0, "r1_gamma_end": 0.3},
-    # As the preset biggan-64; batch norm wants larger batches. Rates of 2e-4 and 4e-4 left it at 1.9 and 1.2.
+    # As the preset biggan-64 but for the rates: its 2e-4 and 4e-4 are for longer runs, and left it at 1.9 and 1.2 here.
+    # Batch norm wants larger batches.
     "biggan": {
         "batch": 16,
         "attention_resolution": 16,
