@@ -43,8 +43,9 @@ def progress(what: str, total: int, unit: str = "frames") -> Iterator[Report]:
         if now - last >= _SECONDS_BETWEEN_LINES or done == total:
             last = now
             rate = max(done - before, 0) / max(now - started, 1e-9)
+            speed = f", {rate:.1f} per second" if rate else ""
             left = f", {_duration((total - done) / rate)} left" if rate and done < total else ""
-            print(f"{what}: {done:,} of {total:,} {unit}, {rate:.1f} per second{left}", file=sys.stderr, flush=True)
+            print(f"{what}: {done:,} of {total:,} {unit}{speed}{left}", file=sys.stderr, flush=True)
 
     yield line
 

@@ -134,3 +134,9 @@ def test_a_training_that_cannot_be_saved_is_one_sentence(tmp_path, refused):
     cube, recipe = make_cube(tmp_path / "c.zarr"), write_recipe(tmp_path / "r.yaml", discriminator_rate=1e30)
     common = ("train", "--cube", cube, "--out", tmp_path / "run", "--recipe", recipe, "--accelerator", "cpu")
     refused(*common, text="there is no good checkpoint to go back to", code=1)
+
+
+def test_work_whose_first_report_is_its_last_has_no_speed(capsys):
+    with progress.progress("generating", 96, "samples") as report:
+        report(96)
+    assert capsys.readouterr().err == "generating: 96 of 96 samples\n"

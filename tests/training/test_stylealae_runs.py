@@ -142,6 +142,6 @@ def test_two_processes_make_the_steps_of_one(cube_path, tmp_path, strategy):
 def test_a_short_training_on_real_frames_is_three_times_closer_to_them_than_none(real_data, tmp_path):
     """Slow: minutes of training."""
     widths = {"base_width": 512, "max_width": 32, "z_dim": 32, "w_dim": 32}
-    recipe = load_recipe("stylealae-64", **widths, images=8_000, growth_images=500, ema_half_life=1_000)
+    recipe = load_recipe("stylealae-64", **widths, images=12_000, growth_images=500, ema_half_life=1_000)
     before, after = distances(real_data, tmp_path, recipe)
     assert after < before / 3
