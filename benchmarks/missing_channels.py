@@ -183,12 +183,12 @@ def table(found: dict[str, Any]) -> str:
     for title, figures in (("untrained", found["untrained"]), ("real train frames", found["cube"]["floor"])):
         cells = [title, "", *(f"{figures[label]['frechet']:.3g}" for label in labels), "", ""]
         lines.append(f"| {' | '.join(cells)} |")
-    cube = found["cube"]
+    cube, seeds = found["cube"], ", ".join(map(str, found["seeds"]))
     lines += [
         "",
         f"Fréchet distances of {cube['samples']:,} samples to the complete validation frames of {cube['size']} pixels; "
-        f"{found['images']:,} images each, a figure for each of the seeds {', '.join(map(str, found['seeds']))}. "
-        f"`{found['command']}`, {found['machine']}, one thread for each run.",
+        f"{found['images']:,} images each, seed{'s' * (len(found['seeds']) > 1)} {seeds}. `{found['command']}`, "
+        f"{found['machine']}, one thread for each run.",
     ]
     return "\n".join(lines)
 
