@@ -97,8 +97,7 @@ def make_trainer(size: int, changes: dict[str, Any]) -> Trainer:
     strategy = "ddp" if processes > 1 else "auto"
     fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy, precision=chosen.precision)
     fabric.launch()
-    shared = make_strategy("bands", chosen, fabric) if processes > 1 else None
-    return Trainer(frames, config, chosen, fabric, strategy=shared)
+    return Trainer(frames, config, chosen, fabric, strategy=make_strategy("bands", chosen, fabric))
 
 
 def _beyond_libraries(run: Callable[[], float], changes: dict[str, Any]) -> dict[str, float]:

@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cube", type=Path, default=Path("sdo2012-64.zarr"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page-file", type=Path, default=PAGE)
-    parser.add_argument("--images", type=int, default=2_000, help="shown to the discriminators in each run")
+    parser.add_argument("--images", type=int, default=6_000, help="shown to the discriminators in each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--samples", type=int, default=0, help="by default as many as there are validation frames")
     parser.add_argument("--weights", help="Inception weights; looked for by default")

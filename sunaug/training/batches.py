@@ -67,7 +67,7 @@ class Batches:
         """How far the networks have grown, of an architecture that grows."""
         return self.generator.stage if isinstance(self.generator, Growing) else None
 
-    def seen(self, frames: Tensor) -> Tensor:
+    def at_stage(self, frames: Tensor) -> Tensor:
         """Real frames (n, channel, y, x) with the detail that the generator can make at its stage."""
         return frames if self.stage is None else fade_in(frames, self.stage)
 
@@ -106,7 +106,7 @@ class Batches:
             return None
         return draws.normal(self.generator.noise_size, self.fabric.device, stream)
 
-    def fake(self, styles: Tensor, draws: Draws) -> Tensor:
+    def images(self, styles: Tensor, draws: Draws) -> Tensor:
         """Images (batch, image_channels, y, x) of latents, or patches of them where the training is on patches."""
         if self.recipe.patch is None:
             return self.generator.synthesize(styles, self.noise(draws))
@@ -125,7 +125,7 @@ class Batches:
         device, mirrored = self.fabric.device, draws.mirror if self.recipe.mirror else None
         if self.recipe.patch is not None:
             return real_views(self._bank, draws.frames, mirrored, self._window(draws), device)
-        real = self.seen(self._bank[draws.frames.to(self._bank.device)].to(device))
+        real = self.at_stage(self._bank[draws.frames.to(self._bank.device)].to(device))
         return real if mirrored is None else mirror(real, mirrored)
 
     def _fake(self, draws: Draws, condition: Tensor) -> Tensor:

@@ -251,7 +251,7 @@ class Run:
         if self._real_spread is None or self._real_spread[0] != stage:
             frames, observed = self.trainer.frames.images, self.trainer.frames.observed
             chosen = torch.linspace(0, len(frames) - 1, min(REAL_FRAMES, len(frames))).long()
-            seen = (self.trainer.batches.seen(frames[[number]])[0] for number in chosen.tolist())
+            seen = (self.trainer.batches.at_stage(frames[[number]])[0] for number in chosen.tolist())
             self._real_spread = stage, spread(seen, None if observed is None else observed[chosen])
         return self._real_spread[1]
 

@@ -6,7 +6,6 @@ A step gives the same with each of them, to rounding. Fabric's own FSDP and Deep
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -92,7 +91,7 @@ class InBands(Strategy):
             set_bands(network, self.bands)
 
 
-STRATEGIES: dict[str, Callable[[Recipe, int, int], Strategy]] = {
+STRATEGIES: dict[str, type[Strategy]] = {
     "auto": Strategy,
     "ddp": Strategy,
     "fsdp": Sharded,

@@ -386,7 +386,7 @@ class Trainer:
         half, device = draws.part(slice(None, None, 2)), self.fabric.device
         w = self.generator.mapping(half.z.to(device), self.batches.conditions(half))
         styles = w[:, None].repeat(1, self.generator.n_styles, 1)
-        images = self.batches.fake(styles, half)
+        images = self.batches.images(styles, half)
         direction = half.normal(images[0].numel(), device, stream=_PATH_STREAM).reshape(images.shape)
         lengths = path_lengths(images, styles, direction)
         found.setdefault("path_length", []).append(lengths.mean().detach())

@@ -97,7 +97,7 @@ def test_reconstructions_are_better_after_training_than_before(trained):
 
     def error():
         generator, encoder = (one.networks["half_life"] for one in (trainer.averages, trainer.encoder_averages))
-        frames = trainer.batches.seen(trainer.frames.images)
+        frames = trainer.batches.at_stage(trainer.frames.images)
         held = dataclasses.replace(bundle, generator=generator, image_encoder=encoder)
         return (encode_frames(held, frames).images - frames).square().mean()
 

@@ -1,13 +1,10 @@
 """How much nearer to real frames a short training brings a generator, judged by months that it has not seen."""
 
-import numpy as np
-import torch
-
+from benchmarks.trained_runs import make, untrained
 from pipelines.ingest import ingest
 from sunaug.cube import open_cube
 from sunaug.fidelity.backbones import inception_backbone
 from sunaug.fidelity.judge import Judge
-from sunaug.networks import make_generator
 from sunaug.training.loop import train
 
 
@@ -18,16 +15,5 @@ def distances(real_data, folder, recipe):
     cube = open_cube(ingest(files, folder / "cube.zarr", size=32, flares=catalogue).cube)
     judge = Judge.of(cube, n=128, backbone=inception_backbone(None), cache=None, conditions=recipe.labels)
     trained = train(cube, folder / "run", recipe, accelerator="cpu")
-    torch.manual_seed(recipe.seed)
-
-    def distance(generator):
-        random = torch.Generator().manual_seed(0)
-        condition = torch.from_numpy(generator.config.encode(judge.fluxes))
-        z = torch.randn(len(condition), generator.config.z_dim, generator=random)
-        noise = torch.randn(len(condition), generator.noise_size, generator=random)
-        with torch.inference_mode():
-            generator.eval().settle(condition)
-            images = trained.scaling.unscale(generator(z, condition, noise).numpy())
-        return judge.judge(np.maximum(images, np.asarray(trained.scaling.low, np.float32)[:, None, None]))["frechet"]
-
-    return distance(make_generator(trained.config)), distance(trained.generator)
+    after = judge.judge(make(trained.generator, judge.fluxes, trained.scaling))
+    return untrained(cube, recipe, [judge])[judge.label]["frechet"], after["frechet"]

@@ -95,10 +95,10 @@ def test_real_frames_are_as_varied_as_the_stage_lets_them_be():
     trainer = make()
     trainer.step()
     frames = trainer.frames.images
-    shown = trainer.batches.seen(frames)
+    shown = trainer.batches.at_stage(frames)
     torch.testing.assert_close(shrink(shown, 4), shrink(frames, 4))
     assert shown.var() < frames.var()
-    assert make_trainer().batches.seen(frames) is frames
+    assert make_trainer().batches.at_stage(frames) is frames
 
 
 def test_a_bigger_generator_grows_from_a_smaller_one():
