@@ -12,7 +12,8 @@ from pipelines.tasks import check_scheduler, run_tasks
 from sunaug.bundle import Bundle, load_bundle
 from sunaug.errors import SunaugError, UsageError
 from sunaug.generation import Request, Sampler
-from sunaug.generation.writing import fill, open_or_create, pending_shards
+from sunaug.generation.writing import fill, nothing_left_of_a_refusal, open_or_create, pending_shards
+from sunaug.storage import local_or_url
 
 __all__ = ["generate_on"]
 
@@ -65,18 +66,19 @@ def generate_on(
     """
     check_scheduler(scheduler)
     if scheduler == "threads":
-        raise UsageError("--scheduler threads: torch uses all cores by itself; leave it out, or choose processes.")
-    place = Path(path).resolve()
-    ranges = pending_shards(open_or_create(place, Sampler(bundle, request)))
-    before = request.n - sum(stop - start for start, stop in ranges)
-    where = str(bundle.path.resolve())
-    tasks = [(str(place), where, bundle.hash, request, start, stop) for start, stop in ranges]
-    run_tasks(
-        _fill_shard,
-        tasks,
-        [stop - start for start, stop in ranges],
-        workers=workers or max(torch.get_num_threads(), 1),
-        scheduler=scheduler,
-        report=lambda done: report(before + done) if report else None,
-    )
-    return Path(path)
+        raise UsageError("--scheduler threads: torch uses all cores by itself; omit it, or choose processes.")
+    place = Path(local_or_url(path)).resolve()
+    with nothing_left_of_a_refusal(place):
+        ranges = pending_shards(open_or_create(place, Sampler(bundle, request)))
+        before = request.n - sum(stop - start for start, stop in ranges)
+        where = str(bundle.path.resolve())
+        tasks = [(str(place), where, bundle.hash, request, start, stop) for start, stop in ranges]
+        run_tasks(
+            _fill_shard,
+            tasks,
+            [stop - start for start, stop in ranges],
+            workers=workers or max(torch.get_num_threads(), 1),
+            scheduler=scheduler,
+            report=lambda done: report(before + done) if report else None,
+        )
+    return Path(local_or_url(path))

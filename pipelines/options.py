@@ -218,7 +218,7 @@ def _pointing(table: str | Path, first: np.datetime64, last: np.datetime64) -> P
 
     if str(table) != "jsoc":
         return read_pointing(Path(table))
-    cache = Path(os.environ.get("SUNAUG_CACHE", Path.home() / ".cache" / "sunaug"))
+    cache = Path(os.environ.get("SUNAUG_CACHE") or Path.home() / ".cache" / "sunaug").expanduser()
     return fetch_pointing(first, last, cache)
 
 

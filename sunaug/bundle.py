@@ -36,18 +36,22 @@ from torch import Tensor, nn
 import sunaug
 from sunaug.critic import Critic
 from sunaug.errors import SunaugError, UsageError
+from sunaug.field_errors import field_error
 from sunaug.finish import SpectralFinish
 from sunaug.hub import download, parse_hub_id
 from sunaug.measures.limb import Geometry
 from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig, make_encoder, make_generator
 from sunaug.scaling import IntensityScaling
+from sunaug.storage import local_or_url
 
 __all__ = [
     "BUNDLED",
     "Bundle",
     "BundleInfo",
     "bundled_names",
+    "copy_bundle",
     "load_bundle",
+    "refuse_installed",
     "write_bundle",
     "write_critic",
     "write_directions",
@@ -189,7 +193,7 @@ def bundled_names() -> list[str]:
 
 
 def _resolve(source: str | Path) -> Path:
-    if (path := Path(source)).is_dir():
+    if (path := Path(local_or_url(source))).is_dir():
         return path
     if str(source) in bundled_names():
         return Path(str(resources.files("sunaug") / "bundles" / str(source)))
@@ -238,9 +242,7 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise SunaugError(f"{path / 'bundle.json'}: not JSON ({error}); the bundle is damaged, get it again.") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SunaugError(f"{path / 'bundle.json'}: {where}: {first['msg']}; the bundle is damaged.") from None
+        raise SunaugError(f"{path / 'bundle.json'}: {field_error(error)}; the bundle is damaged.") from error
     directions = path / "directions.safetensors"
     return Bundle(
         path=path,
@@ -309,6 +311,36 @@ def _hash(path: Path, content: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def refuse_installed(path: Path) -> None:
+    """Refuse to write into sunaug itself: what comes with it is the same for everybody who has this version.
+
+    Raises
+    ------
+    SunaugError
+        If `path` lies in the installed package.
+    """
+    package = Path(str(resources.files("sunaug"))).resolve()
+    if package in path.resolve().parents:
+        raise SunaugError(f"{path}: comes with sunaug and is never changed; copy it, and change the copy.")
+
+
+def copy_bundle(source: Path, target: Path) -> None:
+    """Copy the files of a bundle into a new folder, writable by their owner.
+
+    Raises
+    ------
+    SunaugError
+        If `target` lies in the installed package.
+    """
+    refuse_installed(target)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+        if file.is_file() and file.suffix != ".partial":
+            shutil.copyfile(file, target / file.name)
+    readable(target)
+
+
 def write_bundle(
     path: Path,
     info: BundleInfo,
@@ -331,7 +363,13 @@ def write_bundle(
         The model card, Markdown.
     encoder : torch.nn.Module, optional
         From images to w; its weights are stored in half precision as well.
+
+    Raises
+    ------
+    SunaugError
+        If `path` lies in the installed package; so it is with all that writes into a bundle.
     """
+    refuse_installed(path)
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -359,6 +397,7 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
     The rest of the file stays as it is written: fields that it was made without would change the bundle's hash.
     """
+    refuse_installed(path)
     content = json.loads((path / "bundle.json").read_text())
     content["metrics"] = load_bundle(path).info.metrics | dict(metrics)
     partial = path / "bundle.partial"
@@ -368,6 +407,7 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 def write_critic(path: Path, critic: Critic) -> None:
     """Store a critic with a bundle."""
+    refuse_installed(path)
     tensors, text = critic.state()
     partial = path / "critic.partial"
     save_file(tensors, partial, metadata=text)
@@ -377,6 +417,7 @@ def write_critic(path: Path, critic: Critic) -> None:
 
 def write_reference(path: Path, reference: Mapping[str, Tensor]) -> None:
     """Store what is known of the frames that a bundle was trained on, in place of what stands there."""
+    refuse_installed(path)
     partial = path / "reference.partial"
     save_file({name: value.contiguous() for name, value in reference.items()}, partial)
     partial.replace(path / "reference.safetensors")
@@ -385,6 +426,7 @@ def write_reference(path: Path, reference: Mapping[str, Tensor]) -> None:
 
 def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:
     """Store the directions of a bundle beside its other files."""
+    refuse_installed(path)
     partial = path / "directions.partial"
     save_file({name: value.to(torch.float32).contiguous() for name, value in directions.items()}, partial)
     partial.replace(path / "directions.safetensors")
@@ -393,6 +435,7 @@ def write_directions(path: Path, directions: Mapping[str, Tensor]) -> None:
 
 def write_finish(path: Path, finish: SpectralFinish) -> None:
     """Store the finish of a bundle, in half precision."""
+    refuse_installed(path)
     partial = path / "finish.partial"
     save_file({"gains": finish.gains.half().contiguous()}, partial)
     partial.replace(path / "finish.safetensors")

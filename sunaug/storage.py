@@ -6,12 +6,14 @@ from the environment, as fsspec and botocore read them (``AWS_ACCESS_KEY_ID``, `
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from upath import UPath
 
@@ -19,6 +21,7 @@ from sunaug.errors import SunaugError, UsageError
 
 __all__ = [
     "is_remote",
+    "local_or_url",
     "location",
     "network_errors",
     "reachable",
@@ -36,6 +39,14 @@ def is_remote(path: str | Path | UPath) -> bool:
     return "://" in str(path)
 
 
+def local_or_url(path: str | Path) -> str:
+    """A local path with ``~`` expanded and without ``file://``; any other URL as it is."""
+    text = str(path)
+    if text.startswith("file://"):
+        text = unquote(urlsplit(text).path)
+    return text if is_remote(text) else os.path.expanduser(text)
+
+
 def location(path: str | Path | UPath) -> UPath:
     """A path or URL as a path object.
 
@@ -44,9 +55,11 @@ def location(path: str | Path | UPath) -> UPath:
     UsageError
         If the URL's protocol is unknown or its package is not installed.
     """
+    if not isinstance(path, UPath):
+        path = local_or_url(path)
     try:
         # Other processes write to the same place, so that a listing kept from before may be of objects long gone.
-        return UPath(path, use_listings_cache=False) if is_remote(path) and not isinstance(path, UPath) else UPath(path)
+        return UPath(path, use_listings_cache=False) if isinstance(path, str) and is_remote(path) else UPath(path)
     except (ImportError, ValueError) as error:
         message = f"{path}: this URL cannot be used ({error}); for S3 and HTTP: pip install 'sunaug[remote]'."
         raise UsageError(message) from None

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.places import ANYWHERE, OUTPUT
+
 
 def complete(
-    cube: str = typer.Argument(..., help="Observed cube (Zarr), a path or URL; it may lack the channels to complete."),
+    cube: str = typer.Argument(
+        ..., **ANYWHERE, help="Observed cube (Zarr), a path or URL; it may lack the channels to complete."
+    ),
     given: str = typer.Option(..., help="Channels to go by, separated by commas; the bundle's others are completed."),
     out: Path = typer.Option(
-        ..., help="Cube of reconstructions to write (Zarr); one that was left unfinished is continued."
+        ..., **OUTPUT, help="Cube of reconstructions to write (Zarr); one that was left unfinished is continued."
     ),
     bundle: str = typer.Option("sdo2012-128", help="Folder of a bundle, or the name of one that comes with sunaug."),
     split: str = typer.Option("validation", help="Months to take frames of: train, validation, test or all."),
@@ -22,7 +26,9 @@ def complete(
     ),
     seed: int = typer.Option(0, help="Seed of the noise on w."),
     device: str = typer.Option("cpu", help="Torch device."),
-    picture: Path | None = typer.Option(None, help="Also write a picture (PNG): real frames beside completed ones."),
+    picture: Path | None = typer.Option(
+        None, **OUTPUT, help="Also write a picture (PNG): real frames beside completed ones."
+    ),
 ) -> None:
     """Complete missing channels: project the given ones, and read the others off the generator."""
     from sunaug.bundle import load_bundle

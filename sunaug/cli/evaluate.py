@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sunaug.cli.places import ANYWHERE, INPUT, OUTPUT
+
 if TYPE_CHECKING:
     from sunaug.bundle import Bundle
     from sunaug.fidelity.evaluate import Evaluation
@@ -17,21 +19,30 @@ _LISTED = 20
 
 
 def evaluate(
-    synthetic: list[Path] = typer.Argument(
-        ..., help="Synthetic cube, two with --compare (an observed one is taken as if it were synthetic)."
+    synthetic: list[str] = typer.Argument(
+        ..., **ANYWHERE, help="Synthetic cube, two with --compare (an observed one is taken as if it were synthetic)."
     ),
-    against: Path = typer.Option(..., "--against", help="Observed cube with train and validation months."),
-    report: Path | None = typer.Option(None, "--report", help="Write an HTML page with pictures, plots and tables."),
-    json: Path | None = typer.Option(None, "--json", help="Write all figures to this file."),
+    against: str = typer.Option(..., "--against", **ANYWHERE, help="Observed cube with train and validation months."),
+    report: Path | None = typer.Option(
+        None, "--report", **OUTPUT, help="Write an HTML page with pictures, plots and tables."
+    ),
+    json: Path | None = typer.Option(None, "--json", **OUTPUT, help="Write all figures to this file."),
     compare: bool = typer.Option(False, "--compare", help="Set two synthetic cubes side by side."),
-    policy: str = typer.Option("default", "--policy", help="Policy of the gate: one of sunaug's, or a YAML file."),
-    strict: bool = typer.Option(False, "--strict", help="Exit with 3 unless the gate lets the samples pass."),
+    policy: str = typer.Option(
+        "default", "--policy", **ANYWHERE, help="Policy of the gate: one of sunaug's, or a YAML file."
+    ),
+    strict: bool = typer.Option(
+        True,
+        "--strict/--exit-zero",
+        help="Exit with 3 unless the gate lets all samples pass, or with 0 whatever it says.",
+    ),
     bundle: str | None = typer.Option(
         None, "--bundle", help="Bundle that made the samples; looked for by the name in the cube if left out."
     ),
     weights: Path | None = typer.Option(
         None,
         "--weights",
+        **INPUT,
         envvar=["SUNAUG_EVALUATE_WEIGHTS", "SUNAUG_FID_WEIGHTS"],
         help="Inception weights: pytorch-fid's own file, or the 768-d safetensors file.",
     ),
@@ -49,6 +60,8 @@ def evaluate(
         raise UsageError(f"{len(synthetic)} cubes given: `sunaug evaluate` takes {wanted}.")
     if compare and report:
         raise UsageError(f"--report {report}: a report is of one cube; leave --compare out and write one for each.")
+    if json and report and json.absolute() == report.absolute():
+        raise UsageError(f"--json {json}: is the file of --report as well; give two.")
     asked = load_policy(policy)
     found: list[tuple[Evaluation, Bundle | None]] = []
     for path in synthetic:
@@ -83,12 +96,14 @@ def evaluate(
         from sunaug.fidelity.report import write_report
 
         typer.echo(f"Report: {write_report(report, found[0][0], bundle=found[0][1])}")
+    if not strict:
+        return
     refusals = [refusal for one, _ in found if (refusal := _refusal(one))]
-    if strict and refusals:
+    if refusals:
         raise GateRefused(" ".join(refusals))
 
 
-def _maker(path: Path, named: str | None) -> Bundle | None:
+def _maker(path: str, named: str | None) -> Bundle | None:
     """The bundle that made a cube, where it is at hand: what is named has to be it, what is found by name may be."""
     from sunaug.bundle import load_bundle
     from sunaug.cube import open_cube

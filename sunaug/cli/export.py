@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sunaug.cli.command import refuse_with, was_given
+from sunaug.cli.places import ANYWHERE, OUTPUT
+
 if TYPE_CHECKING:
     from forecasting_adapters.exports import Ecosystem
 
 
 def export(
-    cube: Path | None = typer.Argument(None, help="Synthetic cube (Zarr)."),
-    out: Path | None = typer.Argument(None, help="Folder to make."),
+    ctx: typer.Context,
+    cube: str | None = typer.Argument(None, **ANYWHERE, help="Synthetic cube (Zarr), a path or URL."),
+    out: Path | None = typer.Argument(None, **OUTPUT, help="Folder to make."),
     to: str | None = typer.Option(None, help="Layout to write: see --list."),
     list_: bool = typer.Option(False, "--list", help="Say what each layout wants, or all about that of --to."),
     n: int | None = typer.Option(None, help="Number of samples, the first ones; all if left out."),
@@ -34,11 +38,13 @@ def export(
     from forecasting_adapters.exports import NAMES, ecosystem
     from forecasting_adapters.exports import export as write_export
     from forecasting_adapters.exports.exporting import check_options
+    from forecasting_adapters.exports.preparing import prepare
     from forecasting_adapters.exports.times import DEFAULT_START
     from sunaug.cli.progress import progress
     from sunaug.cube import open_cube
     from sunaug.errors import GateRefused, UsageError
 
+    refuse_with(ctx, "--list", list_, "cube", "out", "n", "start", "size", "border", "allow_ungated", "option")
     if list_:
         typer.echo(_all_about(ecosystem(to)) if to else _table([ecosystem(name) for name in NAMES]))
         return
@@ -46,6 +52,10 @@ def export(
         raise UsageError("give a cube, a layout and a folder: `sunaug export CUBE --to NAME OUT`; --list shows them.")
     options = check_options(ecosystem(to), dict(_parse_option(text) for text in option or ()))
     opened = open_cube(cube)
+    if was_given(ctx, "border") and "channel" in opened.dims:
+        how = prepare(opened, ecosystem(to), size, border, cube)
+        if not how.widened:
+            raise UsageError(f"--border {border}: has no effect, {to} shows no more of the sky than {cube}; omit it.")
     asked: dict[str, Any] = {"n": n, "size": size, "start": start or DEFAULT_START, "border": border}
     try:
         with progress("exporting", n or opened.sizes.get("sample", 0)) as report:

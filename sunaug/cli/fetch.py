@@ -6,9 +6,15 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.command import refuse_with
+from sunaug.cli.places import OUTPUT
+
 
 def fetch(
-    out: Path = typer.Argument(..., metavar="OUT", help="Folder for the images; with --flares the CSV to write."),
+    ctx: typer.Context,
+    out: Path = typer.Argument(
+        ..., **OUTPUT, metavar="OUT", help="Folder for the images; with --flares the CSV to write."
+    ),
     start: str = typer.Option(..., "--start", help="First moment, UTC (2017-01-01 or 2017-01-01T06:00)."),
     end: str = typer.Option(..., "--end", help="End of the range, itself left out."),
     channels: str = typer.Option("aia94,aia131,aia171", "--channels", help="Channels, separated by commas."),
@@ -24,6 +30,7 @@ def fetch(
     again. Each file is checked when it comes; what could not be had stands, with the reason, in OUT/failed.csv.
     """
     if flares is not None:
+        refuse_with(ctx, "--flares", True, "channels", "cadence", "kind", "attempts", "backoff")
         _fetch_flares(out, start, end, flares)
         return
     from contextlib import ExitStack

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sunaug.cli.command import refuse_without
+from sunaug.cli.places import ANYWHERE, INPUT, OUTPUT
+
 if TYPE_CHECKING:
     from forecasting_adapters.experiment import Results
 
 
 def forecast_benchmark(
-    cube: Path = typer.Option(..., "--cube", help="Observed cube with train, validation and test months."),
-    out: Path = typer.Option(..., "--out", help="Folder of the comparison; finished runs in it are not made again."),
-    synthetic: list[Path] | None = typer.Option(None, "--synthetic", help="Synthetic cube. Repeatable."),
+    ctx: typer.Context,
+    cube: str = typer.Option(..., "--cube", **ANYWHERE, help="Observed cube with train, validation and test months."),
+    out: Path = typer.Option(
+        ..., "--out", **OUTPUT, help="Folder of the comparison; finished runs in it are not made again."
+    ),
+    synthetic: list[str] | None = typer.Option(None, "--synthetic", **ANYWHERE, help="Synthetic cube. Repeatable."),
     arms: str = typer.Option("all", "--arms", help="Names, by commas; baseline, generative or all for all of a kind."),
-    recipe: Path | None = typer.Option(None, "--recipe", help="YAML file with arms of your own."),
+    recipe: Path | None = typer.Option(None, "--recipe", **INPUT, help="YAML file with arms of your own."),
     seeds: int = typer.Option(10, "--seeds", min=1, help="Trainings of each arm."),
     model: str | None = typer.Option(
         None, "--model", help="Forecaster, package.module:factory. [default: compact CNN]"
@@ -35,7 +41,7 @@ def forecast_benchmark(
     allow_leakage: bool = typer.Option(
         False, "--allow-leakage", help="Go on where the generator has seen validation or test months; it is recorded."
     ),
-    json: Path | None = typer.Option(None, "--json", help="Write all figures to this file, too."),
+    json: Path | None = typer.Option(None, "--json", **OUTPUT, help="Write all figures to this file, too."),
 ) -> None:
     """Train one forecaster in many ways, with and without synthetic frames, and compare their skill."""
     from pydantic import ValidationError
@@ -43,7 +49,9 @@ def forecast_benchmark(
     from forecasting_adapters.experiment import Settings, choose_arms, load_arms, run_benchmark
     from sunaug.cli.progress import progress
     from sunaug.errors import UsageError
+    from sunaug.field_errors import field_error
 
+    refuse_without(ctx, "--synthetic", synthetic, "allow_ungated", "allow_leakage")
     own = load_arms(recipe) if recipe else []
     named = [name.strip() for name in arms.split(",") if name.strip()]
     asked = {
@@ -58,8 +66,7 @@ def forecast_benchmark(
     try:
         settings = Settings.model_validate({name: value for name, value in asked.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{first['loc'][0]}: {first['msg']}.") from None
+        raise UsageError(f"{field_error(error)}.") from error
     results = run_benchmark(
         cube,
         synthetic or [],

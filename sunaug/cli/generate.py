@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sunaug.cli.command import refuse_with, refuse_without
+from sunaug.cli.places import ANYWHERE, INPUT, OUTPUT
+
 if TYPE_CHECKING:
     from sunaug.bundle import Bundle
     from sunaug.fidelity.gate import Assessment
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def generate(
-    out: Path = typer.Option(..., help="Synthetic cube to write (Zarr), or the folder for --format fits."),
+    ctx: typer.Context,
+    out: Path = typer.Option(..., **OUTPUT, help="Synthetic cube to write (Zarr), or the folder for --format fits."),
     n: int | None = typer.Option(None, help="Number of samples; 100, or the lines of --condition-file, if left out."),
     rare: bool = typer.Option(
         False, "--rare", help="Only flare-like frames: conditions from the real tail, steered, accepted by the critic."
@@ -24,7 +28,9 @@ def generate(
     label: str = typer.Option("forecast", help="Label that --min-class speaks of: forecast or nowcast."),
     tail: str = typer.Option("empirical", help="Fluxes of rare samples: empirical, or power-law fitted to the events."),
     condition_file: Path | None = typer.Option(
-        None, help="CSV with the fluxes (W m-2 or GOES class) of each sample, a column for each label of the bundle."
+        None,
+        **INPUT,
+        help="CSV with the fluxes (W m-2 or GOES class) of each sample, a column for each label of the bundle.",
     ),
     bundle: str = typer.Option("sdo2012-128", help="Folder of a bundle, or the name of one that comes with sunaug."),
     seed: int = typer.Option(0, help="Seed: the same one gives the same samples."),
@@ -36,9 +42,16 @@ def generate(
     truncation: float = typer.Option(1.0, help="Below 1 nearer to the mean of the condition: safer and less varied."),
     critic: bool = typer.Option(True, "--critic/--no-critic", help="Keep only rare samples that the critic accepts."),
     gate: bool = typer.Option(True, "--gate/--no-gate", help="Judge the cube; --no-gate marks it as ungated for ever."),
-    policy: str = typer.Option("default", help="Policy of the gate: a YAML file, or the name of one of sunaug's."),
+    policy: str = typer.Option(
+        "default", **ANYWHERE, help="Policy of the gate: a YAML file, or the name of one of sunaug's."
+    ),
     force: bool = typer.Option(False, "--force", help="Make a class of which the bundle has seen next to nothing."),
-    format_: str = typer.Option("zarr", "--format", help="zarr: a synthetic cube; fits: a file per sample, channel."),
+    format_: str = typer.Option(
+        "zarr",
+        "--format",
+        envvar="SUNAUG_GENERATE_FORMAT",
+        help="zarr: a synthetic cube; fits: a file per sample, channel.",
+    ),
     batch_size: int = typer.Option(256, help="Samples made at a time; the result does not depend on it."),
     device: str = typer.Option("cpu", help="Torch device."),
     scheduler: str | None = typer.Option(
@@ -53,13 +66,17 @@ def generate(
     from sunaug.fidelity.policy import load_policy
     from sunaug.fidelity.verdict import UNGATED, UNJUDGED
     from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
+    from sunaug.generation.writing import check_room
 
+    refuse_without(ctx, "--rare", rare, "min_class", "label", "tail", "critic", "force")
+    refuse_with(ctx, "--no-gate", not gate, "policy")
+    refuse_without(ctx, "--scheduler processes", scheduler == "processes", "workers")
+    refuse_with(ctx, "--scheduler", scheduler is not None, "batch_size", "device")
     asked = load_policy(policy)
-
     if format_ not in ("zarr", "fits"):
         raise UsageError(f"--format {format_}: choose zarr or fits.")
     if scheduler is not None and format_ != "zarr":
-        raise UsageError("--scheduler writes cubes only: leave --format fits out.")
+        raise UsageError("--scheduler writes cubes only: omit --format fits.")
     steering = dict(parse_steer(text) for text in steer) if steer else None
     opened = load_bundle(bundle)
     conditions = read_conditions(condition_file, opened.info.network.labels) if condition_file else None
@@ -76,6 +93,8 @@ def generate(
         critic=critic,
         force=force,
     )
+    if not out.exists():
+        check_room(out, opened.info, request.n, fits=format_ == "fits")
     if rare:
         _warn(opened, request)
     options: dict[str, Any] = {"batch_size": batch_size, "device": device}
@@ -135,7 +154,7 @@ def _say_verdict(path: Path, bundle: Bundle, found: Assessment | None, gate: boo
         if gate:
             typer.echo(
                 f"Unjudged: {bundle.info.name} has no real frames to be compared with; fit it with `sunaug directions "
-                f"{bundle.path} --cube CUBE`."
+                f"{bundle.path} --fit --cube CUBE --out FOLDER`."
             )
         else:
             typer.echo("Ungated: nothing was checked, and adapters will not take it without being told to.")
@@ -162,7 +181,7 @@ def _warn(bundle: Bundle, request: Request) -> None:
     if request.critic and bundle.critic is None:
         typer.echo(
             f"sunaug: {bundle.info.name} has no critic, so that no sample is refused; fit one with "
-            f"`sunaug directions {bundle.path} --cube CUBE`.",
+            f"`sunaug directions {bundle.path} --fit --cube CUBE --out FOLDER`.",
             err=True,
         )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sunaug.cli.places import ANYWHERE, OUTPUT
+
 if TYPE_CHECKING:
     import xarray as xr
     from PIL.Image import Image
@@ -20,10 +22,16 @@ _LISTED = 5
 
 def inspect(
     name: str = typer.Argument(
-        ..., metavar="PATH", help="A cube, a synthetic cube, a bundle, or the name of a bundled one; a path or URL."
+        ...,
+        **ANYWHERE,
+        metavar="PATH",
+        help="A cube, a synthetic cube, a bundle, or the name of a bundled one; a path or URL.",
     ),
     picture: Path | None = typer.Option(
-        None, "--picture", help="Also write a picture (PNG): contact sheet, and light curve of an observed cube."
+        None,
+        "--picture",
+        **OUTPUT,
+        help="Also write a picture (PNG): contact sheet, and light curve of an observed cube.",
     ),
 ) -> None:
     """Show what is in a cube or a bundle."""

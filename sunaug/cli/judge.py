@@ -8,16 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sunaug.cli.command import refuse_with
+from sunaug.cli.places import ANYWHERE, OUTPUT
+
 if TYPE_CHECKING:
     from sunaug.judging import Answers, Choice, Frames
 
 _LISTED = 5
 _PACKAGES = ("fastapi", "uvicorn", "jinja2")
+_OF_A_PAGE = (
+    *("synthetic", "against", "mode", "n", "channel", "seconds", "split", "matched", "seed"),
+    *("host", "port"),
+)
+"""Parameters that the results have no use for."""
 
 
 def judge(
-    synthetic: Path | None = typer.Argument(None, help="Synthetic cube."),
-    against: Path | None = typer.Option(None, "--against", help="Observed cube whose frames stand for the real ones."),
+    ctx: typer.Context,
+    synthetic: str | None = typer.Argument(None, **ANYWHERE, help="Synthetic cube."),
+    against: str | None = typer.Option(
+        None, "--against", **ANYWHERE, help="Observed cube whose frames stand for the real ones."
+    ),
     mode: str = typer.Option("single", help="single: is this frame real? pair: which of the two is?"),
     n: int | None = typer.Option(None, "--n", help="Trials of each judge. [default: 40, or as many as there are]"),
     channel: str | None = typer.Option(None, help="Show this channel alone. [default: all, side by side]"),
@@ -29,14 +40,19 @@ def judge(
         help="Real frames with forecast fluxes in the samples' range, or any. [default: matched where possible]",
     ),
     seed: int = typer.Option(0, min=0, help="Seed of the choice of frames and of each judge's order."),
-    database: Path = typer.Option(Path("judge.sqlite"), help="SQLite file of the answers; goes on where it is."),
+    database: Path = typer.Option(
+        Path("judge.sqlite"), **OUTPUT, help="SQLite file of the answers; goes on where it is."
+    ),
     host: str = typer.Option("127.0.0.1", help="Address to serve on; 0.0.0.0 lets other machines in."),
     port: int = typer.Option(8765, min=0, max=65535, help="Port to serve on; 0 takes a free one."),
     results: bool = typer.Option(False, "--results", help="Print the results in the database and end."),
-    json: Path | None = typer.Option(None, "--json", help="Write the results to this file too; as --results."),
+    json: Path | None = typer.Option(
+        None, "--json", **OUTPUT, help="Write the results to this file too; as --results."
+    ),
 ) -> None:
     """Let people judge a synthetic cube: a page that shows real and synthetic frames and keeps the answers."""
     if results or json:
+        refuse_with(ctx, "--results" if results else "--json", True, *_OF_A_PAGE)
         _report(database, json)
         return
     from sunaug.errors import UsageError
@@ -55,8 +71,8 @@ def judge(
     answers = Answers(
         database,
         Experiment(
-            synthetic=str(synthetic.resolve()),
-            against=str(against.resolve()),
+            synthetic=_whole(synthetic),
+            against=_whole(against),
             bundle_hash=made.attrs.get("bundle_hash"),
             fingerprint=frames.fingerprint(choice),
             split=split,
@@ -71,6 +87,13 @@ def judge(
         ),
     )
     _serve(answers, frames, choice, host, port)
+
+
+def _whole(path: str) -> str:
+    """A path that means the same in every folder; a URL does anyway."""
+    from sunaug.storage import is_remote
+
+    return path if is_remote(path) else str(Path(path).resolve())
 
 
 def _need_service() -> None:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sunaug.cli.command import Command
+from sunaug.cli.places import OUTPUT
+
 if TYPE_CHECKING:
     from sunaug.service.access import Keys
 
 keys = typer.Typer(help="API keys of `sunaug serve`.", no_args_is_help=True)
 
-_STATE = typer.Option(Path("sunaug-service"), help="Folder of the service, as for `sunaug serve`.")
+_STATE = typer.Option(Path("sunaug-service"), **OUTPUT, help="Folder of the service, as for `sunaug serve`.")
 _DATABASE = typer.Option("", help="Its database, as for `sunaug serve`.")
 
 
-@keys.command()
+@keys.command(cls=Command)
 def create(
     name: str = typer.Argument(help="Whose key it is."),
     scope: list[str] = typer.Option(
@@ -35,7 +38,7 @@ def create(
     typer.echo(token)
 
 
-@keys.command("list")
+@keys.command("list", cls=Command)
 def list_(state: Path = _STATE, database: str = _DATABASE) -> None:
     """List the keys."""
     rows = [("ID", "SCOPES", "PER DAY", "CREATED", "REVOKED", "NAME")]
@@ -47,7 +50,7 @@ def list_(state: Path = _STATE, database: str = _DATABASE) -> None:
         typer.echo("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-@keys.command()
+@keys.command(cls=Command)
 def revoke(
     identifier: str = typer.Argument(metavar="ID", help="As `sunaug keys list` shows it."),
     state: Path = _STATE,

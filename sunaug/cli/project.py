@@ -6,11 +6,13 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.places import ANYWHERE, OUTPUT
+
 
 def project(
-    cube: str = typer.Argument(..., help="Observed cube (Zarr), a path or URL."),
+    cube: str = typer.Argument(..., **ANYWHERE, help="Observed cube (Zarr), a path or URL."),
     out: Path = typer.Option(
-        ..., help="Cube of reconstructions to write (Zarr); one that was left unfinished is continued."
+        ..., **OUTPUT, help="Cube of reconstructions to write (Zarr); one that was left unfinished is continued."
     ),
     bundle: str = typer.Option("sdo2012-128", help="Folder of a bundle, or the name of one that comes with sunaug."),
     split: str = typer.Option("validation", help="Months to take frames of: train, validation, test or all."),
@@ -22,7 +24,9 @@ def project(
     steps: int = typer.Option(300, help="Steps of the optimisation."),
     seed: int = typer.Option(0, help="Seed of the noise on w."),
     device: str = typer.Option("cpu", help="Torch device."),
-    picture: Path | None = typer.Option(None, help="Also write a picture (PNG): real frames beside reconstructions."),
+    picture: Path | None = typer.Option(
+        None, **OUTPUT, help="Also write a picture (PNG): real frames beside reconstructions."
+    ),
 ) -> None:
     """Find what the generator makes that is nearest to real frames: how much of them it knows."""
     from sunaug.bundle import load_bundle

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.command import Command
+from sunaug.cli.places import OUTPUT
+
 publish = typer.Typer(no_args_is_help=True, help="List the versions of a published set, and go back to an earlier one.")
 
-_FOLDER = typer.Argument(..., metavar="FOLDER", help="Folder of a recipe's `publish`.")
+_FOLDER = typer.Argument(..., **OUTPUT, metavar="FOLDER", help="Folder of a recipe's `publish`.")
 
 
-@publish.command("list")
+@publish.command("list", cls=Command)
 def list_versions(folder: Path = _FOLDER) -> None:
     """List the versions; a star marks the current one."""
     from pipelines.publish import versions
@@ -24,7 +27,7 @@ def list_versions(folder: Path = _FOLDER) -> None:
         )
 
 
-@publish.command()
+@publish.command(cls=Command)
 def path(folder: Path = _FOLDER) -> None:
     """Print the path of the current cube: no later version changes what it leads to."""
     from pipelines.publish import published
@@ -32,7 +35,7 @@ def path(folder: Path = _FOLDER) -> None:
     typer.echo(published(folder))
 
 
-@publish.command()
+@publish.command(cls=Command)
 def rollback(
     folder: Path = _FOLDER,
     version: int | None = typer.Argument(

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.command import refuse_with
+from sunaug.cli.places import INPUT
+
 
 def run(
-    recipe: Path | None = typer.Argument(None, metavar="RECIPE", help="YAML file; --example prints one. [required]"),
+    ctx: typer.Context,
+    recipe: Path | None = typer.Argument(
+        None, **INPUT, metavar="RECIPE", help="YAML file; --example prints one. [required]"
+    ),
     step: list[str] | None = typer.Option(None, "--step", help="Run this step alone; may be repeated."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say what there is to do, and change nothing."),
     example: bool = typer.Option(False, "--example", help="Print a recipe to start from."),
@@ -21,6 +27,7 @@ def run(
     from pipelines.run import preview, run_recipe
     from sunaug.errors import UsageError
 
+    refuse_with(ctx, "--example", example, "recipe", "step", "dry_run")
     if example:
         typer.echo(example_text(), nl=False)
         return

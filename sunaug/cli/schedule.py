@@ -6,9 +6,13 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.places import INPUT
+
 
 def schedule(
-    recipe: Path = typer.Argument(..., metavar="RECIPE", help="YAML file of a pipeline, read anew by each run."),
+    recipe: Path = typer.Argument(
+        ..., **INPUT, metavar="RECIPE", help="YAML file of a pipeline, read anew by each run."
+    ),
     cron: str | None = typer.Option(None, "--cron", help="When to run, as in a crontab ('0 3 * * *'), UTC."),
     every: str | None = typer.Option(None, "--every", help="Time between runs in place of --cron (60s, 6h)."),
     server: str | None = typer.Option(

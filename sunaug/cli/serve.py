@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sunaug.cli.places import ANYWHERE, OUTPUT
+
 if TYPE_CHECKING:
     import socket
 
@@ -23,14 +25,16 @@ _END_SECONDS = 5
 def serve(
     host: str = typer.Option("127.0.0.1", help="Address to serve on; others than localhost need an API key."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port to serve on; 0 takes a free one."),
-    state: Path = typer.Option(Path("sunaug-service"), help="Folder of what the service keeps."),
+    state: Path = typer.Option(Path("sunaug-service"), **OUTPUT, help="Folder of what the service keeps."),
     database: str = typer.Option("", help="SQLAlchemy URL of the database. [default: SQLite in --state]"),
     bundle: list[str] | None = typer.Option(
         None, help="Bundle to serve, a folder or a name. Repeatable; all that come with sunaug if left out."
     ),
     workers: int = typer.Option(1, min=1, max=64, help="Processes that make samples, each with a model of its own."),
     scheduler: str | None = typer.Option(None, help="Make samples on Dask workers: tcp://host:8786."),
-    policy: str = typer.Option("default", help="Policy of the gate: a YAML file, or the name of one of sunaug's."),
+    policy: str = typer.Option(
+        "default", **ANYWHERE, help="Policy of the gate: a YAML file, or the name of one of sunaug's."
+    ),
     max_queue: int = typer.Option(100, min=1, help="Sets that may wait."),
     max_samples: int = typer.Option(10_000, min=1, help="Samples in one batch."),
     max_disk: float = typer.Option(20.0, min=0.001, help="Disk that all sets may take, GiB."),

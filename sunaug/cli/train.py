@@ -6,13 +6,15 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.places import ANYWHERE, INPUT, OUTPUT
+
 
 def train(
-    cube: Path = typer.Option(..., help="Cube to train on: its train months."),
+    cube: str = typer.Option(..., **ANYWHERE, help="Cube to train on: its train months."),
     out: Path | None = typer.Option(
-        None, help="Folder of the run: log, checkpoints, sample sheets, and the bundle at the end. [required]"
+        None, **OUTPUT, help="Folder of the run: log, checkpoints, sample sheets, and the bundle at the end. [required]"
     ),
-    recipe: str = typer.Option("cpu-64", help="Name of a preset, or a YAML file."),
+    recipe: str = typer.Option("cpu-64", **ANYWHERE, help="Name of a preset, or a YAML file."),
     images: int | None = typer.Option(None, min=1, help="Images to show in all, in place of the recipe's."),
     seed: int | None = typer.Option(None, min=0, help="Seed, in place of the recipe's."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the run's newest checkpoint."),
@@ -31,6 +33,7 @@ def train(
     weights: Path | None = typer.Option(
         None,
         "--weights",
+        **INPUT,
         envvar=["SUNAUG_TRAIN_WEIGHTS", "SUNAUG_FID_WEIGHTS"],
         help="Inception weights for the evaluations of the recipe.",
     ),

@@ -231,6 +231,15 @@ def create_cube(
         commit(place, attributes)
 
 
+def is_cube(path: str | Path | UPath) -> bool:
+    """Whether a cube stands at `path`, of whatever schema version."""
+    try:
+        root = json.loads(read_object(location(path) / _METADATA))
+    except (OSError, ValueError):
+        return False
+    return isinstance(root, dict) and "schema_version" in root.get("attributes", {})
+
+
 def is_unfinished(path: str | Path | UPath) -> bool:
     """Whether something at `path` is the beginning of a cube, left by a `create_cube` that was stopped."""
     place = location(path)

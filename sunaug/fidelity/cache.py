@@ -27,7 +27,7 @@ _FILE = "measured.sqlite"
 def default_cache() -> Path:
     """The folder in the environment variable ``SUNAUG_CACHE``, or ``sunaug`` in the user's cache folder."""
     if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
+        return Path(os.environ[CACHE_VARIABLE]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sunaug"
 
 

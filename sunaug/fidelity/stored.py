@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sunaug.bundle import readable
+from sunaug.bundle import readable, refuse_installed
 from sunaug.critic import Critic
 from sunaug.encoder import SolarEncoder
 from sunaug.errors import SunaugError
@@ -70,6 +70,7 @@ def write_reference(path: Path, reference: Reference, instruments: Instruments) 
         Measured with `instruments`; of the features, those of its encoder are kept.
     instruments : Instruments
     """
+    refuse_installed(path)
     tensors: dict[str, Tensor] = {}
     text: dict[str, str] = {"version": _VERSION, "near": reference.near}
     rows, layout = pack(reference.train.measured.physics)
@@ -201,7 +202,7 @@ def read_reference(path: Path) -> StoredReference:
         if text.get("version") != _VERSION:
             raise SunaugError(
                 f"{path}: fidelity reference of version {text.get('version')}, this sunaug reads {_VERSION}; fit it "
-                "again with `sunaug directions BUNDLE --cube CUBE`."
+                "again with `sunaug directions BUNDLE --fit --cube CUBE --out FOLDER`."
             )
         return _read(tensors, text)
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, json.JSONDecodeError) as error:

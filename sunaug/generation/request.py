@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,10 @@ def read_conditions(path: str | Path, labels: Sequence[str]) -> tuple[tuple[floa
     return tuple(rows)
 
 
+_OF_RARE = {"min_class": "M1.0", "label": "forecast", "tail": "empirical", "critic": True, "force": False}
+"""Fields that say something of rare samples alone, with what they are where nothing is said."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is to be made.
@@ -134,6 +139,7 @@ class Request:
     force: bool = False
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.n < 1:
             raise UsageError(f"--n {self.n}: ask for at least one sample.")
         if not 0 <= self.seed <= MAX_SEED:
@@ -145,8 +151,12 @@ class Request:
         if not 0 <= self.truncation <= 2:
             raise UsageError(f"--truncation {self.truncation:g}: give a number from 0 to 2; 1 leaves samples alone.")
         if self.rare and self.conditions is not None:
-            raise UsageError("--rare draws its conditions from the real tail: leave it or --condition-file out.")
+            raise UsageError("--rare draws its conditions from the real tail: omit it or --condition-file.")
         parse_goes_class(self.min_class)
+        for name, common in _OF_RARE.items() if not self.rare else ():
+            if getattr(self, name) != common:
+                option = "--no-critic" if name == "critic" else f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} goes with --rare: add it, or omit {option}.")
         for name, value in self.steering.items():
             parse_steer(f"{name}:{value:g}")
 
@@ -179,3 +189,41 @@ class Request:
         if self.conditions is not None:
             kept["conditions"] = [list(row) for row in self.conditions]
         return kept
+
+
+def _check_types(request: Request) -> None:
+    """Refuse fields of another type, in the words of whoever writes a recipe.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    for name in ("n", "seed"):
+        value = getattr(request, name)
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise UsageError(f"{name}: {value!r} is not a whole number.")
+    if not _is_number(request.truncation):
+        raise UsageError(f"truncation: {request.truncation!r} is not a number.")
+    for name in ("rare", "critic", "force"):
+        if not isinstance(getattr(request, name), bool):
+            raise UsageError(f"{name}: {getattr(request, name)!r} is neither true nor false.")
+    for name in ("min_class", "label", "tail"):
+        if not isinstance(getattr(request, name), str):
+            raise UsageError(f"{name}: {getattr(request, name)!r} is not text.")
+    steps = request.steer.items() if isinstance(request.steer, Mapping) else [("flare", request.steer or 0)]
+    for direction, value in steps:
+        if not isinstance(direction, str) or not _is_number(value):
+            raise UsageError(f"steer: {direction}: {value!r} is not a number; give standard deviations by direction.")
+    if request.conditions is None:
+        return
+    try:
+        right = bool(len(request.conditions)) and all(all(map(_is_number, row)) for row in request.conditions)
+    except TypeError:
+        right = False
+    if not right:
+        raise UsageError("conditions: not a list of rows with a flux (W m-2) for each label.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -261,7 +261,9 @@ def _steering(bundle: Bundle, request: Request) -> dict[str, float]:
     """Steps by direction: what was asked for, and the calibrated flare steps of rare samples."""
     asked = request.steering
     if any(asked.values()) and not bundle.directions:
-        raise UsageError(f"{bundle.path}: has no directions yet; run `sunaug directions {bundle.path}` first.")
+        raise UsageError(
+            f"{bundle.path}: has no directions yet; fit them with `sunaug directions {bundle.path} --fit --out FOLDER`."
+        )
     calibrated = bundle.directions.get("flare_calibration")
     flare = float(calibrated[0]) if request.rare and calibrated is not None else 0.0
     # The flare direction always comes first, so that the cubes of all requests have it. In single precision, as a cube

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,32 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from sunaug.bundle import Bundle
+from sunaug.bundle import Bundle, BundleInfo
 from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
-from sunaug.cube.store import frames_per_shard, is_unfinished
+from sunaug.cube.store import frames_per_shard, is_cube, is_unfinished
 from sunaug.errors import SunaugError, UsageError
 from sunaug.generation.request import Request
 from sunaug.generation.sampler import Sampler
+from sunaug.storage import local_or_url, location, remove_tree
 from sunaug.synthetic_fits import SyntheticSample, file_name, write_sample
 
-__all__ = ["attributes", "fill", "generate_cube", "generate_fits", "open_or_create", "pending_shards"]
+__all__ = [
+    "attributes",
+    "check_room",
+    "fill",
+    "generate_cube",
+    "generate_fits",
+    "nothing_left_of_a_refusal",
+    "open_or_create",
+    "pending_shards",
+]
 
 _REQUEST_FILE = "request.json"
+_COMPRESSED = 0.8
+"""Share of its bytes that a sample takes in a cube; generated noise compresses no further."""
+_BYTES_BESIDE = 128
+"""Bytes of a sample's labels and origin, all of which are held in memory at a time."""
+_FITS_HEADER = 4 * 2880
 _IDENTITY = ("bundle_hash", "request", "torch_version")
 
 
@@ -41,10 +59,53 @@ def attributes(sampler: Sampler) -> dict[str, Any]:
     }
 
 
+def check_room(path: Path, info: BundleInfo, n: int, *, fits: bool = False) -> None:
+    """Refuse a request that the disk or the memory has no room for.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        What is to be made.
+    info : BundleInfo
+        Of the bundle that makes the samples.
+    n : int
+        Number of samples.
+    fits : bool
+        Whether it is a folder of FITS files; a cube otherwise.
+
+    Raises
+    ------
+    SunaugError
+        Before anything is made.
+    """
+    pixels = len(info.channels) * info.network.size**2 * 4
+    each = pixels + len(info.channels) * _FITS_HEADER if fits else int(pixels * _COMPRESSED) + _BYTES_BESIDE
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    free = shutil.disk_usage(above).free
+    if n * each > free:
+        raise SunaugError(
+            f"--n {n}: so many samples take about {_size(n * each)}, and {_size(free)} are free in {above}; ask for "
+            "fewer, or make room there."
+        )
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if n * _BYTES_BESIDE > memory:
+        raise SunaugError(
+            f"--n {n}: the labels of so many samples take about {_size(n * _BYTES_BESIDE)} of memory, and this machine "
+            f"has {_size(memory)}; ask for fewer."
+        )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.1f} MiB"
+
+
 def open_or_create(path: Path, sampler: Sampler) -> xr.Dataset:
-    """The cube of a request, made if it is not there; one of another request is refused."""
+    """The cube of a request, made if it is not there; anything else that stands there is refused."""
     info, origin = sampler.bundle.info, attributes(sampler)
+    if path.exists() and not is_cube(path) and not is_unfinished(path):
+        raise SunaugError(f"{path}: exists and is not a cube; choose another --out.")
     if not path.exists() or is_unfinished(path):
+        check_room(path, info, sampler.request.n)
         create_cube(
             path,
             channels=info.channels,
@@ -106,9 +167,21 @@ def _write(path: str | Path, start: int, shard: dict[str, NDArray[Any]]) -> None
         write_frames(path, start, shard)
     except OSError as error:
         raise SunaugError(
-            f"{path}: could not be written ({error.strerror or error}); make room there and give the command again: "
-            "what is whole is kept."
+            f"{path}: could not be written ({error.strerror or error}); make room there and run the command again: "
+            "what is complete is kept."
         ) from None
+
+
+@contextmanager
+def nothing_left_of_a_refusal(path: Path) -> Iterator[None]:
+    """Remove a cube that was made within, where the request is refused before it has any sample."""
+    new = not path.exists() or is_unfinished(path)
+    try:
+        yield
+    except SunaugError:
+        if new and path.exists() and not (open_cube(path)["frame_status"] != FrameStatus.PENDING).any():
+            remove_tree(location(path))
+        raise
 
 
 def generate_cube(
@@ -142,17 +215,18 @@ def generate_cube(
     """
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: at least one sample at a time.")
-    sampler = Sampler(bundle, request, device)
-    ranges = pending_shards(open_or_create(Path(path), sampler))
-    before = request.n - sum(stop - start for start, stop in ranges)
-    fill(
-        path,
-        sampler,
-        ranges,
-        batch_size=batch_size,
-        report=lambda done: report(before + done) if report else None,
-    )
-    return Path(path)
+    sampler, place = Sampler(bundle, request, device), Path(local_or_url(path))
+    with nothing_left_of_a_refusal(place):
+        ranges = pending_shards(open_or_create(place, sampler))
+        before = request.n - sum(stop - start for start, stop in ranges)
+        fill(
+            place,
+            sampler,
+            ranges,
+            batch_size=batch_size,
+            report=lambda done: report(before + done) if report else None,
+        )
+    return place
 
 
 def generate_fits(
@@ -189,15 +263,17 @@ def generate_fits(
     """
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: at least one sample at a time.")
-    sampler, place = Sampler(bundle, request, device), Path(folder)
+    sampler, place = Sampler(bundle, request, device), Path(local_or_url(folder))
     origin = attributes(sampler)
     asked = json.dumps({name: origin[name] for name in _IDENTITY}, indent=2)
-    if place.exists() and (not (place / _REQUEST_FILE).is_file() or (place / _REQUEST_FILE).read_text() != asked):
+    if place.exists() and not (place / _REQUEST_FILE).is_file():
+        raise SunaugError(f"{folder}: exists and is not a folder of generated FITS files; choose another --out.")
+    if place.exists() and (place / _REQUEST_FILE).read_text() != asked:
         raise SunaugError(
             f"{folder}: exists already and was made by another request; choose another --out or remove it."
         )
-    place.mkdir(parents=True, exist_ok=True)
-    (place / _REQUEST_FILE).write_text(asked)
+    if not place.exists():
+        check_room(place, bundle.info, request.n, fits=True)
     # As many large frames are held at a time as a cube's shard has.
     at_once = frames_per_shard(batch_size, bundle.info.network.image_channels, bundle.info.network.size)
     for start in range(0, request.n, at_once):
@@ -205,6 +281,9 @@ def generate_fits(
         names = [file_name(number, channel) for number in range(start, stop) for channel in bundle.info.channels]
         if not all((place / name).exists() for name in names):
             made = sampler.sample(start, stop)
+            # Not before there is something to write: a request that is refused leaves nothing.
+            place.mkdir(parents=True, exist_ok=True)
+            (place / _REQUEST_FILE).write_text(asked)
             for row in range(stop - start):
                 write_sample(place, _fits_sample(sampler, gate, {name: values[row] for name, values in made.items()}))
         if report:

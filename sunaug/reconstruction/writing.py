@@ -15,7 +15,7 @@ from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, create_cube, open_cube, write_frames
 from sunaug.cube.lock import only_writer
 from sunaug.cube.reconstructions import RECONSTRUCTION
-from sunaug.cube.store import is_unfinished
+from sunaug.cube.store import is_cube, is_unfinished
 from sunaug.errors import SunaugError
 from sunaug.latent.projection import GROUP, Projection, Projector, counting_on
 from sunaug.reconstruction.scores import Errors
@@ -42,6 +42,8 @@ def _attributes(bundle: Bundle, frames: RealFrames, settings: Projection) -> dic
 
 def _open_or_create(path: Path, bundle: Bundle, frames: RealFrames, settings: Projection) -> xr.Dataset:
     info, origin = bundle.info, _attributes(bundle, frames, settings)
+    if path.exists() and not is_cube(path) and not is_unfinished(path):
+        raise SunaugError(f"{path}: exists and is not a cube; choose another --out.")
     if not path.exists() or is_unfinished(path):
         create_cube(
             path,

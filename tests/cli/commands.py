@@ -23,3 +23,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
     with mock.patch.object(sys, "argv", ["sunaug", *map(str, arguments)]), pytest.raises(SystemExit) as stopped:
         main()
     return int(stopped.value.code or 0), capsys.readouterr().err
+
+
+def run_main(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[str, str]:
+    """What a command that succeeds prints to standard output and standard error, in this process."""
+    capsys.readouterr()
+    with mock.patch.object(sys, "argv", ["sunaug", *map(str, arguments)]), pytest.raises(SystemExit) as stopped:
+        main()
+    assert not stopped.value.code
+    said = capsys.readouterr()
+    return said.out, said.err

@@ -43,7 +43,7 @@ def test_refusals_are_one_sentence(cubes, tmp_path, capsys):
         (("--arms", "flip"), 2, "unknown arm 'flip'"),
         (("--model", "nowhere:Net"), 2, "cannot be imported"),
         (("--recipe", tmp_path / "none.yaml"), 2, "cannot be read"),
-        (("--learning-rate", -1), 2, "learning_rate: Input should be greater than 0"),
+        (("--learning-rate", -1), 2, "learning_rate: -1.0 is not above 0"),
         (("--size", 5), 2, "frames of 16 pixels cannot become 5"),
     ):
         found, said = refused(capsys, *common, *arguments)

@@ -41,7 +41,7 @@ def test_options_come_from_the_environment(bundle, tmp_path, monkeypatch):
         (("--n", "2", "--batch-size", "0"), 2, "--batch-size 0: at least one sample at a time"),
         (("--n", "2", "--bundle", "nowhere"), 2, "nowhere: no such bundle"),
         (("--n", "2", "--rare", "--min-class", "X99"), 1, "trained on no frame with forecast_flux of X99 or more"),
-        (("--n", "2", "--min-class", "Q1"), 2, "'Q1' is not a GOES class"),
+        (("--n", "2", "--rare", "--min-class", "Q1"), 2, "'Q1' is not a GOES class"),
         (("--n", "2", "--steer", "component=99:1"), 2, "has components 0 to 7"),
         (("--n", "2", "--steer", "bright:1"), 2, "give flare:+1.5 or component=3:+2.5"),
         (("--n", "2", "--format", "png"), 2, "choose zarr or fits"),

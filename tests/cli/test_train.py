@@ -119,7 +119,7 @@ def test_a_recipe_that_is_missing_or_bad(tmp_path, refused):
     common = ("train", "--cube", tmp_path / "no.zarr", "--out", tmp_path / "run", "--recipe")
     refused(*common, "fast", text="fast: no such recipe")
     bad = write_recipe(tmp_path / "bad.yaml", augment_probability=1.5)
-    refused(*common, bad, text="augment_probability: Input should be less than or equal to 1")
+    refused(*common, bad, text="augment_probability: 1.5 is above 1")
 
 
 def test_an_unknown_bundle_to_start_from(tmp_path, refused):

@@ -2,21 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import sunpy.map
+import zarr
 
 import sunaug
 from pipelines.augment import generate_on
 from sunaug.bundle import load_bundle, write_directions
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.errors import SunaugError, UsageError
-from sunaug.generation import Request, generate_cube, generate_fits
+from sunaug.generation import Request, generate_cube, generate_fits, sampler, writing
 from sunaug.synthetic_fits import read_provenance
 from tests.models import make_bundle
 
@@ -64,7 +67,8 @@ def test_a_generation_that_was_killed_before_its_cube_stood_begins_again(bundle,
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_one_sentence_and_is_resumed(bundle, tmp_path, small_shards):
+def test_a_full_disk_is_one_sentence_and_is_resumed(bundle, tmp_path, small_shards, monkeypatch):
+    monkeypatch.setattr(writing, "check_room", lambda *_, **__: None)  # the disk fills up later
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220k", "tmpfs", disk], capture_output=True)
@@ -129,3 +133,78 @@ def test_fits_hold_the_bits_and_the_origin_of_a_cube(bundle, tmp_path):
     with pytest.raises(SunaugError, match="made by another request"):
         generate_fits(folder, bundle, Request(5, seed=4))
     assert json.loads((folder / "request.json").read_text())["request"]["seed"] == 3
+
+
+@pytest.mark.parametrize("write", [generate_cube, generate_fits])
+def test_what_the_disk_has_no_room_for_is_refused_before_anything_is_made(bundle, tmp_path, write):
+    out = tmp_path / "new" / "h.zarr"
+    with pytest.raises(
+        SunaugError, match=r"--n 100000000000: so many samples take about [\d,.]+ GiB, and .* are free in"
+    ):
+        write(out, bundle, Request(100_000_000_000))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_room_that_is_asked_for_is_what_a_cube_takes(tmp_path, monkeypatch):
+    bundle = load_bundle("sdo2012-64")
+    path = generate_cube(tmp_path / "r.zarr", bundle, Request(64))
+    taken = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    for free, fits_in in ((taken * 0.7, False), (taken * 1.3, True)):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: shutil._ntuple_diskusage(0, 0, int(free)))
+        if fits_in:
+            writing.check_room(tmp_path / "s.zarr", bundle.info, 64)
+        else:
+            with pytest.raises(SunaugError, match="are free in"):
+                writing.check_room(tmp_path / "s.zarr", bundle.info, 64)
+
+
+def test_labels_that_do_not_fit_into_memory_are_refused(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 2**80))
+    with pytest.raises(SunaugError, match=r"the labels of so many samples take about .* of memory"):
+        generate_cube(tmp_path / "h.zarr", bundle, Request(10**12))
+
+
+def test_something_else_that_stands_there_is_not_touched(bundle, tmp_path):
+    folder, file, group = tmp_path / "d", tmp_path / "f.txt", tmp_path / "g.zarr"
+    folder.mkdir()
+    (folder / "note.txt").write_text("mine")
+    file.write_text("mine")
+    zarr.create_group(str(group))
+    before = {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()}
+    for place in (folder, file, group):
+        with pytest.raises(SunaugError, match=rf"{place.name}: exists and is not a cube; choose another --out\.$"):
+            generate_cube(place, bundle, Request(2))
+        with pytest.raises(SunaugError, match=rf"{place.name}: exists and is not a folder of generated FITS files"):
+            generate_fits(place, bundle, Request(2))
+    assert {one: one.read_bytes() for one in tmp_path.rglob("*") if one.is_file()} == before
+
+
+@pytest.mark.parametrize("kind", ["cube", "fits", "processes"])
+def test_a_request_that_the_critic_refuses_leaves_nothing(bundle, tmp_path, monkeypatch, kind):
+    def refuse(self, numbers):
+        raise SunaugError("its critic accepted none")
+
+    monkeypatch.setattr(sampler.Sampler, "choose", refuse)
+    out = tmp_path / "r"
+    make = {"cube": generate_cube, "fits": generate_fits, "processes": partial(generate_on, scheduler="synchronous")}
+    with pytest.raises(SunaugError, match="accepted none"):
+        make[kind](out, bundle, Request(4))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    # Another request has the place to itself.
+    assert open_cube(generate_cube(out, bundle, Request(6))).sizes["sample"] == 6
+
+
+def test_samples_that_were_made_outlive_a_refusal(bundle, tmp_path, monkeypatch, small_shards):
+    choose = sampler.Sampler.choose
+
+    def refuse_later(self, numbers):
+        if numbers[0] >= 16:
+            raise SunaugError("its critic accepted none")
+        return choose(self, numbers)
+
+    monkeypatch.setattr(sampler.Sampler, "choose", refuse_later)
+    with pytest.raises(SunaugError, match="accepted none"):
+        generate_cube(tmp_path / "r.zarr", bundle, Request(40))
+    status = open_cube(tmp_path / "r.zarr")["frame_status"].values
+    assert (status == FrameStatus.COMPLETE).sum() == 16
