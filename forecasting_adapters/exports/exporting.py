@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sunaug.cube import FrameStatus, open_cube
 from sunaug.cube.lock import only_writer
 from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity.verdict import refuse_ungated
-from sunaug.storage import location, remove_partial
+from sunaug.storage import is_remote, local_or_url, location, remove_partial
 
 __all__ = ["check_options", "export", "open_synthetic"]
 
@@ -109,10 +110,39 @@ def export(
         _check_finished(target, plan.note)
         return target
     partial = target.with_name(f"{target.name}.partial")
-    with only_writer(location(target)):
+    with _no_empty_folders(target), only_writer(location(target)), _nothing_left_of_a_refusal(partial):
         _begin(partial, plan.note)
         _write(partial, target, chosen, plan, prepared_frames(opened, rows, plan, how), report)
     return target
+
+
+@contextmanager
+def _no_empty_folders(target: Path) -> Iterator[None]:
+    """Remove the folders on the way to `target` that were made within, where nothing came into them."""
+    above = [folder for folder in target.absolute().parents if not folder.exists()]
+    try:
+        yield
+    except SunaugError:
+        with suppress(OSError):  # one is not empty
+            for folder in above:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def _nothing_left_of_a_refusal(partial: Path) -> Iterator[None]:
+    """Remove the folder of an export that was begun, where a layout refuses the plan before its first frame."""
+    try:
+        yield
+    except SunaugError:
+        if _is_empty(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _is_empty(partial: Path) -> bool:
+    """Whether the folder of an export that was begun holds no frame yet, only the note."""
+    return partial.is_dir() and all(one.name == NOTE or one.name.endswith(".partial") for one in partial.iterdir())
 
 
 def open_synthetic(cube: str | Path | xr.Dataset, *, allow_ungated: bool) -> tuple[xr.Dataset, str]:
@@ -230,9 +260,10 @@ def _samples(picked: xr.Dataset, times: NDArray[np.datetime64]) -> dict[str, Any
 
 
 def _target(out: str | Path) -> Path:
-    if "://" in str(out):
+    place = local_or_url(out)
+    if is_remote(place):
         raise UsageError(f"{out}: exports are written to a local folder; give one and copy it.")
-    return Path(out)
+    return Path(place)
 
 
 def _check_finished(target: Path, note: Mapping[str, Any]) -> None:
@@ -256,11 +287,11 @@ def _begin(partial: Path, note: Mapping[str, Any]) -> None:
         begun = json.loads((partial / NOTE).read_bytes())
     except (OSError, ValueError):
         begun = None
-    if begun is None and not any(partial.iterdir()):
+    if _is_empty(partial):  # nothing is lost with it
         write_note(partial, note)
     elif begun is None or any(begun.get(name) != value for name, value in note.items()):
         raise SunaugError(
-            f"{partial}: another export was stopped there; give its command again to end it, or remove the folder."
+            f"{partial}: another export was stopped there; run its command again to end it, or remove the folder."
         )
 
 
@@ -284,4 +315,4 @@ def _write(
             reason = f"it cannot be written ({error.strerror})"
         else:
             raise
-        raise SunaugError(f"{target}: {reason}; make room there and give the same command again, it goes on.") from None
+        raise SunaugError(f"{target}: {reason}; make room there and run the same command again, it goes on.") from None

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from forecasting_adapters.exports import NAMES, ecosystem, export, is_export, open_export
 from forecasting_adapters.exports import fits as fits_layout
@@ -221,3 +222,47 @@ def test_a_moved_export_opens(cube, tmp_path):
     out = export(cube, "suryabench", tmp_path / "out", n=2)
     shutil.move(out, tmp_path / "elsewhere")
     assert float(open_export(tmp_path / "elsewhere")["intensity"][1].mean()) > 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "wrong", "right"),
+    [
+        ("flarebench", {}, {"absent": "zero"}),
+        ("folder", {"bits": 9}, {"bits": 8}),
+        ("webdataset", {"shard": 0}, {"shard": 4}),
+        ("inaf", {"classes": "none"}, {}),
+        ("pandey", {"folds": "some"}, {}),
+        ("sdobenchmark", {"steps": "first"}, {}),
+    ],
+)
+def test_a_refused_export_leaves_nothing(cube, tmp_path, layout, wrong, right):
+    out = tmp_path / "new" / "deep" / "out"
+    with pytest.raises(UsageError):
+        export(cube, layout, out, **wrong)
+    assert not list(tmp_path.iterdir())
+    assert is_export(export(cube, layout, out, **right))
+
+
+def test_a_refused_export_of_before_is_not_in_the_way(cube, tmp_path):
+    partial = tmp_path / "out.partial"
+    partial.mkdir()
+    (partial / "SYNTHETIC.json").write_text("{}")
+    assert is_export(export(cube, "fits", tmp_path / "out"))
+
+
+def test_a_refusal_leaves_the_export_of_another_run_alone(cube, tmp_path):
+    partial = tmp_path / "out.partial"
+    partial.mkdir()
+    (partial / "SYNTHETIC.json").write_text("{}")
+    with (
+        FileLock(str(tmp_path / "out.lock")),
+        pytest.raises(SunaugError, match="another run is writing"),
+    ):
+        export(cube, "fits", tmp_path / "out")
+    assert (partial / "SYNTHETIC.json").exists()
+
+
+def test_home_and_file_urls_are_local_folders(cube, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert export(cube, "fits", "~/out", n=1) == tmp_path / "home" / "out"
+    assert export(cube, "fits", f"file://{tmp_path}/a%20b", n=1) == tmp_path / "a b"
