@@ -76,6 +76,7 @@ class MixedSolarDataset(Dataset[Sample]):
         to_sample: Callable[[Any], Sample] | None = None,
         allow_leakage: bool = False,
     ) -> None:
+        _check_order(real, synthetic)
         if ratio is not None and not isinstance(ratio, int | float):
             raise UsageError("a dataset has one ratio; a schedule of them is for MixedSampler to follow.")
         self.real, self.synthetic, self.ratio, self.seed = real, synthetic, ratio, seed
@@ -201,6 +202,23 @@ class MixedSolarDataset(Dataset[Sample]):
                 f"real and synthetic samples do not both hold {', '.join(sorted(odd))}, and cannot be in one batch; "
                 "add or drop it with to_sample= or transform=."
             )
+
+
+def _check_order(real: Any, synthetic: Any) -> None:
+    """Refuse sets in each other's place: the real one decides what is held out, the other what the generator saw."""
+    if isinstance(synthetic, SyntheticSolarDataset) and not isinstance(real, SyntheticSolarDataset):
+        return
+    if isinstance(real, SyntheticSolarDataset) and not isinstance(synthetic, SyntheticSolarDataset):
+        raise UsageError("the first is the real set, the second the synthetic one; they are swapped.")
+    if isinstance(real, SyntheticSolarDataset):
+        raise UsageError("the first is the real set, and both are synthetic; give real frames first.")
+    raise UsageError(
+        f"the second is the synthetic set, a SyntheticSolarDataset, and not {_kind(synthetic)}; open it with that."
+    )
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
 
 
 def _fetch(dataset: Any, indices: list[int]) -> list[Any]:

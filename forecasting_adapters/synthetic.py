@@ -21,6 +21,7 @@ from sunaug.fidelity.verdict import UNGATED, refuse_ungated, verdict_of
 from sunaug.generation import Request
 from sunaug.hub import download, parse_hub_id
 from sunaug.scaling import IntensityScaling
+from sunaug.storage import local_or_url
 
 __all__ = ["SyntheticSolarDataset", "generated_frames", "open_source"]
 
@@ -157,7 +158,8 @@ def open_source(
         return source
     if isinstance(source, xr.Dataset):
         return source, source
-    if str(source) in bundled_names() and not Path(source).exists():
+    source = local_or_url(source)
+    if source in bundled_names() and not Path(source).exists():
         return load_bundle(source)
     if "/v1/batches/" in str(source):
         source = _fetched(str(source))

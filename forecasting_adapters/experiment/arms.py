@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sunaug.errors import UsageError
+from sunaug.field_errors import field_error
 
 __all__ = ["ARMS", "REFERENCE", "Arm", "SyntheticUse", "choose_arms", "load_arms"]
 
@@ -205,6 +206,4 @@ def load_arms(path: str | Path) -> list[Arm]:
     try:
         return [Arm.model_validate(one) for one in listed]
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{part}: " for part in first["loc"])
-        raise UsageError(f"{path}: {where}{first['msg']}.") from None
+        raise UsageError(f"{path}: {field_error(error)}.") from error

@@ -54,6 +54,20 @@ def test_another_real_dataset_through_a_mapping(synthetic: Path) -> None:
         MixedSolarDataset(tensors, rare, 1)
 
 
+def test_sets_in_each_others_place_are_said_to_be_swapped(observed: Path, synthetic: Path) -> None:
+    real, rare = SolarDataset(observed, "train"), SyntheticSolarDataset(synthetic)
+    tensors = TensorDataset(torch.zeros(4, 2, SIZE, SIZE), torch.tensor([0, 1, 0, 0]))
+    for first, second, said in (
+        (rare, real, "the first is the real set, the second the synthetic one; they are swapped"),
+        (rare, tensors, "they are swapped"),
+        (rare, rare, "both are synthetic"),
+        (real, real, "a SyntheticSolarDataset, and not a SolarDataset"),
+        (real, str(synthetic), "a SyntheticSolarDataset, and not a str"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            MixedSolarDataset(first, second, 0.5)
+
+
 def test_samples_that_do_not_fit_together(observed: Path, synthetic: Path, tmp_path: Path) -> None:
     real = SolarDataset(observed, "train")
     for options, what in (
