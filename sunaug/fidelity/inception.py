@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sunaug.errors import SunaugError, UsageError
 from sunaug.networks.layers import kernels_last
+from sunaug.storage import local_or_url
 from sunaug.torchvision_import import import_torchvision
 
 __all__ = ["InceptionFeatures", "find_weights", "load_inception"]
@@ -61,7 +62,7 @@ class InceptionFeatures(nn.Module):
 
 def _data_folders() -> list[Path]:
     if os.environ.get("SUNAUG_DATA"):
-        return [Path(os.environ["SUNAUG_DATA"])]
+        return [Path(os.environ["SUNAUG_DATA"]).expanduser()]
     beside_checkout = Path(__file__).resolve().parents[2].parent / "shared" / "data"
     return [beside_checkout, Path("..") / "shared" / "data"]
 
@@ -82,9 +83,9 @@ def find_weights(given: str | Path | None = None) -> Path:
     """
     for asked, origin in ((given, "weights"), (os.environ.get(WEIGHTS_VARIABLE), WEIGHTS_VARIABLE)):
         if asked:
-            if not Path(asked).is_file():
+            if not (place := Path(local_or_url(asked))).is_file():
                 raise UsageError(f"{asked}: no such file ({origin}); give the path of the Inception weights.")
-            return Path(asked)
+            return place
     places = [folder / "weights" / name for folder in _data_folders() for name in (FULL_WEIGHTS, SMALL_WEIGHTS)]
     places.append(Path(torch.hub.get_dir()) / "checkpoints" / FULL_WEIGHTS)
     for place in places:
@@ -111,13 +112,22 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
 
             return {name: value.float() for name, value in load_file(path).items()}
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or error.errno is not None:
+            raise
+        raise _no_weights(path) from error
     except Exception as error:
-        # torch and safetensors raise half a dozen kinds of error for a damaged file.
-        raise SunaugError(
-            f"{path}: not readable as Inception weights ({str(error).splitlines()[0]}); "
-            f"give pytorch-fid's {FULL_WEIGHTS} or the 768-d safetensors file."
-        ) from None
+        # torch and safetensors raise half a dozen kinds of error for a damaged file, and torch's text advises to run
+        # what is in it.
+        raise _no_weights(path) from error
     return dict(state) if isinstance(state, Mapping) else {}
+
+
+def _no_weights(path: Path) -> SunaugError:
+    return SunaugError(
+        f"{path}: no Inception weights; give pytorch-fid's {FULL_WEIGHTS} or the 768-d safetensors file, and download "
+        "it again if this one should be it."
+    )
 
 
 def _complete_state(state: Mapping[str, torch.Tensor], dims: int, path: Path) -> dict[str, torch.Tensor]:

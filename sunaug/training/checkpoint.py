@@ -55,9 +55,16 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(paths[-1], map_location="cpu", weights_only=True)
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or error.errno is not None:
+            raise
+        raise _damaged(paths[-1]) from error
     except Exception as error:
-        # torch.load raises whatever the archive's reader and the unpickler happen to raise.
-        raise SunaugError(
-            f"{paths[-1]}: damaged checkpoint ({str(error).splitlines()[0]}); remove it to resume from the one before."
-        ) from None
+        # torch.load raises whatever the archive's reader and the unpickler happen to raise, and its text advises to
+        # run what is in the file.
+        raise _damaged(paths[-1]) from error
     return state
+
+
+def _damaged(path: Path) -> SunaugError:
+    return SunaugError(f"{path}: a damaged checkpoint, or none; remove it to resume from the one before.")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -30,8 +32,15 @@ def test_bad_weights_are_named(no_weights):
         load_inception(no_weights / "absent.pth")
     damaged = no_weights / "damaged.safetensors"
     damaged.write_bytes(b"not weights")
-    with pytest.raises(SunaugError, match="not readable as Inception weights"):
-        load_inception(damaged)
+    foreign = no_weights / "foreign.pth"
+    foreign.write_bytes(b"no zip file")
+    code = no_weights / "code.pth"
+    torch.save({"layer": Path("a class that is no tensor")}, code)
+    for path in (damaged, foreign, code):
+        with pytest.raises(SunaugError, match=rf"{path.name}: no Inception weights; give pytorch-fid's") as caught:
+            load_inception(path)
+        # torch advises to switch its safety off.
+        assert "weights_only" not in str(caught.value)
     other = no_weights / "other.pth"
     torch.save({"layer": torch.zeros(2)}, other)
     with pytest.raises(SunaugError, match="not the weights of pytorch-fid"):
