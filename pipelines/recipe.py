@@ -18,6 +18,7 @@ from pipelines.sections import (
     GenerateSection,
     IngestSection,
     LabelsSection,
+    LocalPath,
     NotifySection,
     PublishSection,
     RetrySection,
@@ -26,6 +27,8 @@ from pipelines.sections import (
 )
 from pipelines.tasks import check_scheduler
 from sunaug.errors import UsageError
+from sunaug.field_errors import field_error
+from sunaug.storage import local_or_url
 
 __all__ = ["STEPS", "PipelineRecipe", "example_text", "load_pipeline"]
 
@@ -60,8 +63,8 @@ class PipelineRecipe(Section):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    work: Path
-    cube: Path | None = None
+    work: LocalPath
+    cube: LocalPath | None = None
     bundle: str | None = None
     scheduler: str | None = None
     workers: int | None = Field(None, ge=1)
@@ -83,7 +86,7 @@ class PipelineRecipe(Section):
         except UsageError as error:
             raise ValueError(str(error).rstrip(".")) from None
         if scheduler in ("threads", "synchronous"):
-            raise ValueError(f"{scheduler!r} is what ingest does by itself and no way to generate; leave it out")
+            raise ValueError(f"{scheduler!r} is what ingest does by itself and no way to generate; omit it")
         return scheduler
 
     @model_validator(mode="after")
@@ -140,9 +143,7 @@ def load_pipeline(path: str | Path) -> PipelineRecipe:
     try:
         recipe = PipelineRecipe.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{part}: " for part in first["loc"])
-        raise UsageError(f"{path}: {where}{first['msg'].removeprefix('Value error, ')}.") from None
+        raise UsageError(f"{path}: {field_error(error)}.") from error
     return _placed(recipe, place.resolve().parent)
 
 
@@ -150,10 +151,10 @@ def _placed(recipe: PipelineRecipe, home: Path) -> PipelineRecipe:
     """The recipe with its paths relative to its folder, and all that it names looked up once."""
 
     def near(path: Path) -> Path:
-        return home / path.expanduser()
+        return home / path
 
     def near_file(name: str) -> str:
-        return str(home / name) if name.endswith((".yaml", ".yml")) else name
+        return str(home / local_or_url(name)) if name.endswith((".yaml", ".yml")) else name
 
     changed: dict[str, Any] = {"work": near(recipe.work)}
     if recipe.bundle:
@@ -180,9 +181,11 @@ def _placed(recipe: PipelineRecipe, home: Path) -> PipelineRecipe:
 
 def _bundle(name: str, home: Path) -> str:
     """A bundle's folder where the recipe's own folder has one of that name; otherwise the name."""
-    return str(home / name) if (home / name / "bundle.json").is_file() else name
+    place = home / local_or_url(name)
+    return str(place) if (place / "bundle.json").is_file() else name
 
 
 def _table(name: str, home: Path) -> str:
     """A table beside the recipe; ``jsoc`` and ``aiapy`` are names and no files."""
-    return str(home / name) if (home / name).exists() else name
+    place = home / local_or_url(name)
+    return str(place) if place.exists() else name

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipelines.options import IngestOptions
 from sunaug.errors import UsageError
 from sunaug.fidelity.policy import Policy, load_policy
+from sunaug.field_errors import field_error
 from sunaug.generation import Request
+from sunaug.storage import is_remote, local_or_url
 from sunaug.training.recipe import Recipe, load_recipe
 
 __all__ = [
@@ -21,6 +34,7 @@ __all__ = [
     "GenerateSection",
     "IngestSection",
     "LabelsSection",
+    "LocalPath",
     "NotifySection",
     "PublishSection",
     "RetrySection",
@@ -48,6 +62,25 @@ def duration(text: str | float) -> float:
 
 
 Seconds = Annotated[float, BeforeValidator(duration)]
+
+
+def local_path(given: Any) -> Any:
+    """A path with ``~`` expanded.
+
+    Raises
+    ------
+    ValueError
+        If it is a URL: a pipeline keeps its files on a disk.
+    """
+    if not isinstance(given, str | Path):
+        return given
+    place = local_or_url(given)
+    if is_remote(place):
+        raise ValueError(f"{given} is a URL, and a pipeline keeps its files on a disk; give a local path")
+    return Path(place)
+
+
+LocalPath = Annotated[Path, BeforeValidator(local_path)]
 
 
 class Section(BaseModel):
@@ -97,7 +130,7 @@ class IngestSection(Section):
         Fields of `pipelines.options.IngestOptions`, without the tables of flares.
     """
 
-    folder: Path
+    folder: LocalPath
     settle: Seconds = 60.0
     options: dict[str, Any] = {}
 
@@ -122,8 +155,8 @@ class LabelsSection(Section):
         GOES X-ray flux for ``nowcast_flux``; without it the catalogue serves.
     """
 
-    flares: Path
-    xrs: list[Path] = []
+    flares: LocalPath
+    xrs: list[LocalPath] = []
 
 
 class TrainSection(Section):
@@ -191,7 +224,7 @@ class GateSection(Section):
 class PublishSection(Section):
     """Where versions are published: ``folder``, of which the newest ``keep`` are kept."""
 
-    folder: Path
+    folder: LocalPath
     keep: int = Field(5, ge=1)
 
 
@@ -237,11 +270,40 @@ class RetrySection(Section):
     wait: Seconds = 30.0
 
 
-def _checked(kind: type, given: dict[str, Any]) -> None:
-    """Let a class of another room check its own fields."""
+def _checked(kind: Any, given: dict[str, Any]) -> None:
+    """Let a dataclass of another room check its own fields, and what it does not check itself: names and types."""
+    known = {one.name: one for one in fields(kind) if one.init}
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(f"{unknown[0]}: unknown name, it is none of {', '.join(known)}")
+    required = (name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING)
+    if missing := [name for name in required if name not in given]:
+        raise ValueError(f"{missing[0]}: is missing")
+    wrong: Exception | None = None
     try:
         kind(**given)
     except UsageError as error:
-        raise ValueError(str(error).rstrip(".")) from None
-    except TypeError as error:
-        raise ValueError(str(error).split("__init__() ")[-1]) from None
+        raise ValueError(_as_fields(str(error)).rstrip(".")) from error
+    except TypeError as error:  # of a comparison with a value of another type, which is looked for now
+        wrong = error
+    hints = get_type_hints(kind)
+    for name, value in given.items():
+        _check_type(name, value, hints[name])
+    if wrong is not None:
+        raise wrong
+
+
+def _as_fields(sentence: str) -> str:
+    """A sentence about options with the names that a recipe has for them."""
+    sentence = sentence.replace("--no-critic", "critic: false").replace("--rare", "rare: true")
+    return re.sub(r"--([a-z][a-z-]*)", lambda option: option[1].replace("-", "_"), sentence)
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    """Refuse a value of another type than a field has; text is no number, not even that of one."""
+    try:
+        made = TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {field_error(error)}") from error
+    if isinstance(value, str) and not isinstance(made, str | Path):
+        kind = "neither true nor false" if isinstance(made, bool) else "text and not a number"
+        raise ValueError(f"{name}: {value!r} is {kind}")

@@ -10,8 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sunaug.errors import UsageError
+from sunaug.field_errors import field_error
 from sunaug.networks import ARCHITECTURES, PatchGenerator
 from sunaug.networks.config import PowerOfTwo
+from sunaug.storage import local_or_url
 from sunaug.training.averages import HALF_LIFE, power_name
 from sunaug.training.diffaugment import POLICIES
 from sunaug.training.losses import LOSSES
@@ -380,7 +382,7 @@ def load_recipe(source: str | Path, **overrides: Any) -> Recipe:
     UsageError
         If there is no such recipe, or it does not pass its checks.
     """
-    path = _presets() / f"{source}.yaml" if str(source) in recipe_names() else Path(source)
+    path = _presets() / f"{source}.yaml" if str(source) in recipe_names() else Path(local_or_url(source))
     try:
         content = yaml.safe_load(path.read_text()) or {}
         return Recipe(**{**content, **overrides})
@@ -389,6 +391,4 @@ def load_recipe(source: str | Path, **overrides: Any) -> Recipe:
     except (yaml.YAMLError, TypeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{source}: not a recipe in YAML ({str(error).splitlines()[0]}).") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{part}: " for part in first["loc"])
-        raise UsageError(f"{source}: {where}{first['msg']}.") from None
+        raise UsageError(f"{source}: {field_error(error)}.") from error

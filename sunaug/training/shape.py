@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from sunaug.errors import UsageError
+from sunaug.field_errors import field_error
 from sunaug.networks import ARCHITECTURES, NetworkConfig
 from sunaug.training.channels import group_numbers
 from sunaug.training.recipe import Recipe
@@ -37,4 +38,4 @@ def network_config(recipe: Recipe, size: int, image_channels: int, channels: Seq
     try:
         return kind(size=size, image_channels=image_channels, **shape)
     except ValidationError as error:
-        raise UsageError(f"recipe: {error.errors()[0]['msg']}.") from None
+        raise UsageError(f"recipe: {field_error(error)}.") from error

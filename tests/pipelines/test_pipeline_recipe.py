@@ -14,8 +14,8 @@ from tests.pipelines.nights import write_pipeline
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
-        ({"name": "a/b"}, "name: String should match pattern"),
+        ({"surprise": 1}, "surprise: unknown name"),
+        ({"name": "a/b"}, "name: 'a/b' does not match"),
         ({"cube": None}, "cube: ingest needs one"),
         ({"gate": None}, "publish: needs a section gate"),
         ({"generate": None}, "gate: needs a section generate"),
@@ -23,8 +23,11 @@ from tests.pipelines.nights import write_pipeline
         ({"ingest": {"folder": "i", "settle": "soon"}}, "ingest: settle: 'soon' is no duration"),
         ({"ingest": {"folder": "i", "options": {"colour": 1}}}, "ingest: options: unknown option 'colour'"),
         ({"ingest": {"folder": "i", "options": {"size": 0}}}, "ingest: options: "),
-        ({"generate": {"request": {"n": 0}}}, "generate: request: --n 0: ask for at least one sample"),
-        ({"generate": {"request": {"n": 1, "klass": "X"}}}, "generate: request: got an unexpected keyword"),
+        ({"generate": {"request": {"n": 0}}}, "generate: request: n 0: ask for at least one sample"),
+        (
+            {"generate": {"request": {"n": 1, "klass": "X"}}},
+            "generate: request: klass: unknown name, it is none of n, rare",
+        ),
         ({"scheduler": "threads"}, "scheduler: 'threads' is what ingest does by itself"),
         ({"scheduler": "somewhere"}, "scheduler: unknown scheduler 'somewhere'"),
         ({"notify": [{"url": "file:///etc/passwd"}]}, "notify: 0: url: an address that begins with http"),

@@ -156,7 +156,7 @@ def test_the_memory_of_a_step_is_that_of_the_patch():
     [
         ({"patch": 8, "discriminator": "both"}, "patch: only `discriminator: pixel` sees patches, not both"),
         ({"patch": 8, "compile": True}, "patch: each place would be compiled anew"),
-        ({"patch": 4}, "patch: Input should be greater than or equal to 8"),
+        ({"patch": 4}, "patch: 4 is below 8"),
     ],
 )
 def test_impossible_recipes_are_refused(changes, message):
