@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -81,19 +82,25 @@ def run_benchmark(
     LeakageError
         If a generator has seen validation or test months, unless `allow_leakage`.
     """
-    workspace, manifest = prepare(
-        cube,
-        synthetic,
-        out,
-        settings=settings,
-        progress=progress,
-        allow_ungated=allow_ungated,
-        allow_leakage=allow_leakage,
-    )
-    kept, left_out = _fillable(workspace, arms)
-    about = {"version": __version__, **manifest, "left_out": left_out}
-    tasks: list[Task] = [(arm, seed) for seed in range(seeds) for arm in kept]
-    _refuse_changed(workspace.folder, tasks)
+    new = not out.exists()
+    try:
+        workspace, manifest = prepare(
+            cube,
+            synthetic,
+            out,
+            settings=settings,
+            progress=progress,
+            allow_ungated=allow_ungated,
+            allow_leakage=allow_leakage,
+        )
+        kept, left_out = _fillable(workspace, arms)
+        about = {"version": __version__, **manifest, "left_out": left_out}
+        tasks: list[Task] = [(arm, seed) for seed in range(seeds) for arm in kept]
+        _refuse_changed(workspace.folder, tasks)
+    except SunaugError:
+        if new:  # nothing is trained yet, and another request would find it in its way
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     with progress("training", len(tasks), "runs") as report:
         run_tasks(workspace, tasks, jobs, report)
     if final:

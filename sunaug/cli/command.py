@@ -25,7 +25,7 @@ class _WorkFromTheEnvironment:
     def get_params(self, ctx: Any) -> list[Any]:
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for one in parameters:
-            if one.is_eager or one.name in _IN_PLACE_OF_WORK:
+            if one.is_eager or not one.expose_value or one.name in _IN_PLACE_OF_WORK:
                 one.allow_from_autoenv = False
         return parameters
 
@@ -124,7 +124,7 @@ def _written(ctx: typer.Context, name: str) -> str:
     parameters: Mapping[str, Any] = {one.name: one for one in ctx.command.params if one.name}
     parameter = parameters[name]
     if parameter.param_type_name == "argument":
-        return str(parameter.make_metavar(ctx))
+        return name.upper()
     off = getattr(parameter, "secondary_opts", ()) and ctx.params.get(name) is False
     return str((parameter.secondary_opts if off else parameter.opts)[-1])
 

@@ -54,6 +54,9 @@ def forecast_benchmark(
     refuse_without(ctx, "--synthetic", synthetic, "allow_ungated", "allow_leakage")
     own = load_arms(recipe) if recipe else []
     named = [name.strip() for name in arms.split(",") if name.strip()]
+    chosen = choose_arms(named, own)
+    if recipe and not any(arm in own for arm in chosen):
+        raise UsageError(f"--recipe {recipe}: none of its arms is among --arms {arms}; add one, or omit --recipe.")
     asked = {
         "size": size,
         "label": label,
@@ -71,7 +74,7 @@ def forecast_benchmark(
         cube,
         synthetic or [],
         out,
-        choose_arms(named, own),
+        chosen,
         settings=settings,
         seeds=seeds,
         jobs=jobs,

@@ -12,6 +12,8 @@ from sunaug.cli.command import refuse_with
 from sunaug.cli.places import ANYWHERE, OUTPUT
 
 if TYPE_CHECKING:
+    import socket
+
     from sunaug.judging import Answers, Choice, Frames
 
 _LISTED = 5
@@ -62,12 +64,14 @@ def judge(
     if seconds is not None and not 0 < seconds <= 3600:
         raise UsageError(f"--seconds {seconds:g}: give a time above 0, at most 3600, or leave it out for no limit.")
     _need_service()
+    from sunaug.cli.listening import listening
     from sunaug.cube import open_cube
     from sunaug.judging import Answers, Experiment, Frames, choose
 
     made, real = open_cube(synthetic), open_cube(against)
     choice = choose(made, real, mode=mode, n=n, split=split, matched=matched, seed=seed)
     frames = Frames(made, real, channel)
+    listener = listening(host, port)  # which may be refused, before there is a database
     answers = Answers(
         database,
         Experiment(
@@ -86,7 +90,7 @@ def judge(
             times=choice.times,
         ),
     )
-    _serve(answers, frames, choice, host, port)
+    _serve(answers, frames, choice, host, listener)
 
 
 def _whole(path: str) -> str:
@@ -109,14 +113,13 @@ def _need_service() -> None:
         )
 
 
-def _serve(answers: Answers, frames: Frames, choice: Choice, host: str, port: int) -> None:
+def _serve(answers: Answers, frames: Frames, choice: Choice, host: str, listener: socket.socket) -> None:
     """Serve the page until it is interrupted."""
     import uvicorn
 
-    from sunaug.cli.listening import listening
     from sunaug.judging.app import make_app
 
-    with listening(host, port) as listener:
+    with listener:
         address = f"[{host}]" if ":" in host else host
         what = "trials with one frame" if choice.mode == "single" else "pairs"
         typer.echo(f"{choice.n} {what} for each judge; real: {choice.note}.")

@@ -41,6 +41,7 @@ def create(
 @keys.command("list", cls=Command)
 def list_(state: Path = _STATE, database: str = _DATABASE) -> None:
     """List the keys."""
+    _need(state, database)
     rows = [("ID", "SCOPES", "PER DAY", "CREATED", "REVOKED", "NAME")]
     for key in _opened(state, database).list():
         quota = f"{key.samples_per_day:,}" if key.samples_per_day else "any"
@@ -57,8 +58,17 @@ def revoke(
     database: str = _DATABASE,
 ) -> None:
     """Let a key open nothing any more."""
+    _need(state, database)
     _opened(state, database).revoke(identifier)
     typer.echo(f"{identifier}: revoked.")
+
+
+def _need(state: Path, database: str) -> None:
+    """Refuse a folder that no service has kept anything in: looking makes none."""
+    from sunaug.errors import UsageError
+
+    if not database and not state.is_dir():
+        raise UsageError(f"--state {state}: no such folder of a service; make a key with `sunaug keys create NAME`.")
 
 
 def _opened(state: Path, database: str) -> Keys:

@@ -7,11 +7,11 @@ from pathlib import Path
 import typer
 
 from sunaug.cli.command import Command
-from sunaug.cli.places import OUTPUT
+from sunaug.cli.places import INPUT
 
 publish = typer.Typer(no_args_is_help=True, help="List the versions of a published set, and go back to an earlier one.")
 
-_FOLDER = typer.Argument(..., **OUTPUT, metavar="FOLDER", help="Folder of a recipe's `publish`.")
+_FOLDER = typer.Argument(..., **INPUT, metavar="FOLDER", help="Folder of a recipe's `publish`.")
 
 
 @publish.command("list", cls=Command)

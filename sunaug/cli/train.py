@@ -10,6 +10,7 @@ from sunaug.cli.places import ANYWHERE, INPUT, OUTPUT
 
 
 def train(
+    ctx: typer.Context,
     cube: str = typer.Option(..., **ANYWHERE, help="Cube to train on: its train months."),
     out: Path | None = typer.Option(
         None, **OUTPUT, help="Folder of the run: log, checkpoints, sample sheets, and the bundle at the end. [required]"
@@ -44,6 +45,8 @@ def train(
 
     overrides = {name: value for name, value in (("images", images), ("seed", seed)) if value is not None}
     chosen = load_recipe(recipe, **overrides)
+    if weights is not None and _typed(ctx, "weights") and not chosen.evaluate_images:
+        raise UsageError(f"--weights {weights}: recipe {recipe} evaluates nothing (evaluate_images is 0); omit it.")
     if dry_run:
         from pipelines.expectations import expectations
 
@@ -75,3 +78,9 @@ def train(
         typer.echo(
             f"{bundle}: ready; make frames with `sunaug generate --rare --n 100 --bundle {bundle} --out rare.zarr`."
         )
+
+
+def _typed(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was typed: a variable in the environment may be there for other commands."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

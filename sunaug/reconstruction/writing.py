@@ -104,9 +104,9 @@ def reconstruct(
         If something else stands at `path`, or it cannot be written.
     """
     settings = settings or Projection()
+    projector = Projector(bundle, settings, device)  # which may be refused, before anything is made
     with only_writer(location(path)):
         status = _open_or_create(Path(path), bundle, frames, settings)["frame_status"].values
-        projector = Projector(bundle, settings, device)
         # Groups begin at the same frames whatever is left, so that a resumed cube has the bits of one made at once.
         for group, start in enumerate(range(0, len(frames), GROUP)):
             before, stop = group * settings.steps, min(start + GROUP, len(frames))

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.browser import page as browser_page
-from tests.cli.commands import refused, sunaug
+from tests.cli.commands import refused, run_main, sunaug
 from tests.judging.experiments import make_cubes, served
 
 pytest.importorskip("fastapi", reason="needs the extra service")
@@ -113,7 +113,7 @@ def test_on_a_phone(cubes, tmp_path):
         opened.assert_clean()
 
 
-def test_commands_that_are_refused(cubes, tmp_path, capsys):
+def test_commands_that_are_refused(cubes, tmp_path, capsys, monkeypatch):
     database = tmp_path / "a.sqlite"
     both = (cubes[0], "--against", cubes[1], "--database", database)
     for arguments, code, reason in (
@@ -124,10 +124,14 @@ def test_commands_that_are_refused(cubes, tmp_path, capsys):
         ((*both, "--channel", "193"), 2, "has no channel aia193"),
         (("--results", "--database", database), 1, "no such database"),
         ((*both, "--n", "4", "--host", "203.0.113.7"), 1, "cannot be served there"),
-        ((*both, "--n", "6"), 1, "was made with --n 4"),
     ):
         found, message = refused(capsys, "judge", *arguments)
         assert (found, reason in message) == (code, True), message
+        assert not database.exists()
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    run_main(capsys, "judge", *both, "--n", "4", "--port", "0")
+    found, message = refused(capsys, "judge", *both, "--n", "6", "--port", "0")
+    assert (found, "was made with --n 4" in message) == (1, True), message
 
 
 def test_without_the_extra(cubes, tmp_path, capsys, monkeypatch):
