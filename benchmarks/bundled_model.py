@@ -3,9 +3,10 @@
     python benchmarks/bundled_model.py --cube sdo2012.zarr [--bundle runs/mine/bundle]
 
 Makes 1,000 samples under the conditions of all training frames and 1,000 rare ones, evaluates both as ``sunaug
-evaluate`` does, writes the reports to benchmarks/results/ and the main figures into the bundle. Prints a Markdown table
-of both feature networks, class by class; coverage is given beside that of the floor. The last line is the ratio of the
-plain samples' FID (FID-768 with the weights in ../shared/data) to its real-against-real floor.
+evaluate`` does, and writes the reports to benchmarks/results/; with ``--into`` the main figures go into the bundle in
+that folder. Prints a Markdown table of both feature networks, class by class; coverage is given beside that of the
+floor. The last line is the ratio of the plain samples' FID (FID-768 with the weights in ../shared/data) to its
+real-against-real floor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import torch
 
-from sunaug.bundle import BUNDLED, Bundle, load_bundle, write_metrics
+from sunaug.bundle import BUNDLED, Bundle, load_bundle, refuse_installed, write_metrics
 from sunaug.cli.progress import progress
 from sunaug.fidelity.evaluate import evaluate
 from sunaug.generation import Request, generate_cube
@@ -83,8 +84,11 @@ def main() -> None:
     parser.add_argument("--cube", required=True, help="cube of the year 2012, ingested with --flares")
     parser.add_argument("--bundle", default=BUNDLED)
     parser.add_argument("--only", choices=REQUESTS, help="one kind of samples; by default both")
+    parser.add_argument("--into", type=Path, help="bundle to write the main figures into, a copy of the one measured")
     arguments = parser.parse_args()
     bundle = load_bundle(arguments.bundle)
+    if arguments.into:
+        refuse_installed(arguments.into)
     bundled = arguments.bundle == BUNDLED
     metrics: dict[str, Any] = {}
     rows: list[list[str]] = []
@@ -98,7 +102,8 @@ def main() -> None:
             rows.append(row(f"{name}, {selection}", networks, labels))
         for note in report["notes"]:
             print(f"{name}: {note}")
-    write_metrics(bundle.path, metrics)
+    if arguments.into:
+        write_metrics(arguments.into, metrics)
     header = ["samples, validation frames", "N"]
     for label in labels:
         header += [label, "floor", "ratio", "coverage / floor's"]
