@@ -136,8 +136,10 @@ def load_pipeline(path: str | Path) -> PipelineRecipe:
         content = yaml.safe_load(place.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such recipe; `sunaug run --example` prints one to start from.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path}: not a recipe in YAML ({str(error).splitlines()[0]}).") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); give a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a recipe in YAML ({str(error).splitlines()[0]}).") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: not a recipe; its first level has to be names such as work, cube and generate.")
     try:

@@ -208,8 +208,8 @@ def _resolve(source: str | Path) -> Path:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise SunaugError(f"{path}: not a safetensors file ({error}); the bundle is damaged, get it again.") from None
+    except SafetensorError as error:
+        raise SunaugError(f"{path}: not a safetensors file; the bundle is damaged, download it again.") from error
 
 
 def load_bundle(source: str | Path = BUNDLED) -> Bundle:
@@ -240,7 +240,9 @@ def load_bundle(source: str | Path = BUNDLED) -> Bundle:
             raise SunaugError(f"{path}: bundle format {version}, this sunaug reads {FORMAT_VERSION}; update sunaug.")
         info = BundleInfo(**content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SunaugError(f"{path / 'bundle.json'}: not JSON ({error}); the bundle is damaged, get it again.") from None
+        raise SunaugError(
+            f"{path / 'bundle.json'}: not JSON ({error}); the bundle is damaged, download it again."
+        ) from error
     except ValidationError as error:
         raise SunaugError(f"{path / 'bundle.json'}: {field_error(error)}; the bundle is damaged.") from error
     directions = path / "directions.safetensors"
@@ -261,8 +263,7 @@ def _read_network(path: Path, network: Network) -> Network:
     try:
         network.load_state_dict(_read_tensors(path))
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise SunaugError(f"{path}: does not fit bundle.json ({reason}).") from None
+        raise SunaugError(f"{path}: does not fit bundle.json; the bundle is damaged, download it again.") from error
     return network.eval().requires_grad_(False)
 
 
@@ -271,7 +272,7 @@ def _read_encoder(path: Path, config: NetworkConfig) -> nn.Module | None:
         return None
     encoder = make_encoder(config)
     if encoder is None:
-        raise SunaugError(f"{path}: {config.architecture} has no encoder; the bundle is damaged, get it again.")
+        raise SunaugError(f"{path}: {config.architecture} has no encoder; the bundle is damaged, download it again.")
     return _read_network(path, encoder)
 
 
@@ -281,7 +282,9 @@ def _read_finish(path: Path, info: BundleInfo) -> SpectralFinish | None:
     gains = _read_tensors(path).get("gains", torch.empty(0))
     expected = (2, info.network.image_channels, info.network.size, info.network.size // 2 + 1)
     if gains.shape != expected:
-        raise SunaugError(f"{path}: gains of shape {tuple(gains.shape)} in place of {expected}; get the bundle again.")
+        raise SunaugError(
+            f"{path}: gains of shape {tuple(gains.shape)} in place of {expected}; download the bundle again."
+        )
     return SpectralFinish(gains.float(), Geometry(info.network.size, info.disk_radius))
 
 
@@ -294,8 +297,7 @@ def _read_critic(path: Path) -> Critic | None:
     try:
         return Critic.from_state(tensors, text)
     except (KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise SunaugError(f"{path}: not a critic ({reason}); the bundle is damaged, get it again.") from None
+        raise SunaugError(f"{path}: not a critic; the bundle is damaged, download it again.") from error
 
 
 def _hash(path: Path, content: Mapping[str, Any]) -> str:

@@ -65,8 +65,10 @@ def revoke(
 
 def _need(state: Path, database: str) -> None:
     """Refuse a folder that no service has kept anything in: looking makes none."""
+    from sunaug.cli.serve import need_packages
     from sunaug.errors import UsageError
 
+    need_packages()
     if not database and not state.is_dir():
         raise UsageError(f"--state {state}: no such folder of a service; make a key with `sunaug keys create NAME`.")
 

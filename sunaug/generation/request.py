@@ -82,8 +82,10 @@ def read_conditions(path: str | Path, labels: Sequence[str]) -> tuple[tuple[floa
                     rows.append(tuple(_flux((row[name] or "").strip()) for name in labels))
                 except UsageError as error:
                     raise UsageError(f"{path}, line {number}: {error}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV ({error}).") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); give a CSV file.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read as CSV ({error}); give a CSV file in UTF-8.") from error
     if not rows:
         raise UsageError(f"{path}: holds no condition; give a line for each.")
     return tuple(rows)

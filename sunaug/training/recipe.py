@@ -384,11 +384,17 @@ def load_recipe(source: str | Path, **overrides: Any) -> Recipe:
     """
     path = _presets() / f"{source}.yaml" if str(source) in recipe_names() else Path(local_or_url(source))
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(content, dict):
+            raise UsageError(
+                f"{source}: not a recipe in YAML; its first level has to be names such as images and batch."
+            )
         return Recipe(**{**content, **overrides})
     except FileNotFoundError:
         raise UsageError(f"{source}: no such recipe; give a YAML file or one of {', '.join(recipe_names())}.") from None
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{source}: not a recipe in YAML ({str(error).splitlines()[0]}).") from None
+    except OSError as error:
+        raise UsageError(f"{source}: cannot be read ({error.strerror or error}); give a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source}: not a recipe in YAML ({str(error).splitlines()[0]}).") from error
     except ValidationError as error:
         raise UsageError(f"{source}: {field_error(error)}.") from error
