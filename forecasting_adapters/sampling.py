@@ -188,7 +188,7 @@ class MixedSampler(DistributedSampler[Any]):
     Raises
     ------
     UsageError
-        If the first epoch cannot be mixed.
+        If the first epoch cannot be mixed, or `dataset` is no mixture.
     """
 
     def __init__(
@@ -204,6 +204,8 @@ class MixedSampler(DistributedSampler[Any]):
         rank: int | None = None,
         drop_last: bool = False,
     ) -> None:
+        if not hasattr(dataset, "n_real"):
+            raise UsageError(f"MixedSampler takes a MixedSolarDataset, and not a {type(dataset).__name__}.")
         replicas, which = world(num_replicas, rank)
         super().__init__(dataset, replicas, which, shuffle=shuffle, seed=seed, drop_last=drop_last)  # type: ignore[arg-type]
         self.mixture = Mixture(ratio, fill, replace)

@@ -25,6 +25,7 @@ from sunaug.errors import UsageError
 from sunaug.fidelity.policy import Policy, load_policy
 from sunaug.field_errors import field_error
 from sunaug.generation import Request
+from sunaug.generation.request import OF_RARE
 from sunaug.storage import is_remote, local_or_url
 from sunaug.training.recipe import Recipe, load_recipe
 
@@ -204,6 +205,8 @@ class GenerateSection(Section):
     def _known_fields(cls, request: dict[str, Any]) -> dict[str, Any]:
         given = {"rare": True, **request}
         _checked(Request, given)
+        if not given["rare"] and (idle := [name for name in request if name in OF_RARE]):
+            raise ValueError(f"{idle[0]}: has no effect without rare: true; omit it")
         return given
 
     def asked(self) -> Request:

@@ -66,9 +66,10 @@ def generate(
     from sunaug.fidelity.policy import load_policy
     from sunaug.fidelity.verdict import UNGATED, UNJUDGED
     from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
+    from sunaug.generation.request import OF_RARE
     from sunaug.generation.writing import check_room
 
-    refuse_without(ctx, "--rare", rare, "min_class", "label", "tail", "critic", "force")
+    refuse_without(ctx, "--rare", rare, *OF_RARE)
     refuse_with(ctx, "--no-gate", not gate, "policy")
     refuse_without(ctx, "--scheduler processes", scheduler == "processes", "workers")
     refuse_with(ctx, "--scheduler", scheduler is not None, "batch_size", "device")

@@ -15,7 +15,7 @@ from sunaug.errors import UsageError
 from sunaug.flares import parse_goes_class
 from sunaug.latent import FLARE
 
-__all__ = ["Request", "parse_steer", "read_conditions"]
+__all__ = ["OF_RARE", "Request", "parse_steer", "read_conditions"]
 
 MAX_SEED = 2**63 - 1
 TAILS = ("empirical", "power-law")
@@ -91,8 +91,11 @@ def read_conditions(path: str | Path, labels: Sequence[str]) -> tuple[tuple[floa
     return tuple(rows)
 
 
-_OF_RARE = {"min_class": "M1.0", "label": "forecast", "tail": "empirical", "critic": True, "force": False}
-"""Fields that say something of rare samples alone, with what they are where nothing is said."""
+OF_RARE = ("min_class", "label", "tail", "critic", "force")
+"""Fields that say something of rare samples alone."""
+
+_ASKED_OF_RARE = {"min_class": "M1.0", "label": "forecast", "tail": "empirical"}
+"""Those that say what samples are wanted, with what they are where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +158,9 @@ class Request:
         if self.rare and self.conditions is not None:
             raise UsageError("--rare draws its conditions from the real tail: omit it or --condition-file.")
         parse_goes_class(self.min_class)
-        for name, common in _OF_RARE.items() if not self.rare else ():
+        for name, common in _ASKED_OF_RARE.items() if not self.rare else ():
             if getattr(self, name) != common:
-                option = "--no-critic" if name == "critic" else f"--{name.replace('_', '-')}"
+                option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{option} goes with --rare: add it, or omit {option}.")
         for name, value in self.steering.items():
             parse_steer(f"{name}:{value:g}")

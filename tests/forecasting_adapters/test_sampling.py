@@ -37,6 +37,11 @@ def test_without_a_mixture_a_dataset_holds_everything(pool: MixedSolarDataset) -
     }
 
 
+def test_a_sampler_says_what_it_takes(observed: Path) -> None:
+    with pytest.raises(UsageError, match="takes a MixedSolarDataset, and not a SolarDataset"):
+        MixedSampler(SolarDataset(observed), ratio=0.5)  # type: ignore[arg-type]
+
+
 def test_a_schedule_gives_each_epoch_its_ratio(pool: MixedSolarDataset) -> None:
     for schedule in ([0, 0.5, 1], lambda epoch: min(epoch / 2, 1)):
         sampler = MixedSampler(pool, ratio=schedule, seed=3)

@@ -133,8 +133,6 @@ def test_without_rare_conditions_come_from_all_frames(bundle):
         ({"n": 1, "min_class": "M5"}, "--min-class goes with --rare"),
         ({"n": 1, "label": "nowcast"}, "--label goes with --rare"),
         ({"n": 1, "tail": "power-law"}, "--tail goes with --rare"),
-        ({"n": 1, "critic": False}, "--no-critic goes with --rare"),
-        ({"n": 1, "force": True}, "--force goes with --rare"),
         ({"n": 1, "tail": "guess"}, "choose empirical or power-law"),
         ({"n": 1, "truncation": -0.1}, "--truncation -0.1"),
         ({"n": 1, "steer": {"component=x": 1.0}}, "--steer component=x:1"),

@@ -28,6 +28,20 @@ from tests.pipelines.nights import write_pipeline
             {"generate": {"request": {"n": 1, "klass": "X"}}},
             "generate: request: klass: unknown name, it is none of n, rare",
         ),
+        ({"generate": {"request": {"n": "many"}}}, "generate: request: n: 'many' is not a whole number."),
+        ({"generate": {"request": {"seed": 1}}}, "generate: request: n: is missing"),
+        ({"generate": {"request": {"n": 1, "steer": "flare:1"}}}, "generate: request: steer: flare: 'flare:1' is not"),
+        ({"generate": {"request": {"n": 1, "rare": False, "min_class": "X1"}}}, "min_class goes with rare: true"),
+        ({"generate": {"request": {"n": 1, "rare": False, "critic": False}}}, "critic: has no effect without rare"),
+        ({"generate": 3}, "generate: 3 is not a group of names and values"),
+        ({"workers": "many"}, "workers: 'many' is not a whole number"),
+        ({"cube": "s3://bucket/c.zarr"}, "cube: s3://bucket/c.zarr is a URL, and a pipeline keeps its files on a disk"),
+        ({"ingest": {"folder": "i", "options": {"size": "big"}}}, "ingest: options: size: 'big' is not a whole number"),
+        ({"ingest": {"folder": "i", "options": {"tolerance": "5"}}}, "tolerance: '5' is text and not a number"),
+        ({"ingest": {"folder": "i", "options": {"undo_stretch": "yes"}}}, "'yes' is neither true nor false"),
+        ({"ingest": {"folder": "i", "options": {"channels": 171}}}, "ingest: options: channels: 171 is not a list"),
+        ({"ingest": {"folder": "s3://bucket/in"}}, "ingest: folder: s3://bucket/in is a URL"),
+        ({"publish": {"folder": "https://host/out"}}, "publish: folder: https://host/out is a URL"),
         ({"scheduler": "threads"}, "scheduler: 'threads' is what ingest does by itself"),
         ({"scheduler": "somewhere"}, "scheduler: unknown scheduler 'somewhere'"),
         ({"notify": [{"url": "file:///etc/passwd"}]}, "notify: 0: url: an address that begins with http"),
@@ -64,6 +78,23 @@ def test_paths_are_those_beside_the_recipe(tmp_path, monkeypatch):
     assert recipe.train.training("b").start == "b"
     assert recipe.gate.asked().name == "passes"
     assert recipe.generate.asked().rare
+
+
+def test_the_home_folder_and_file_urls_are_known(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    folders = {"work": "~/work", "cube": "~/sun.zarr", "publish": {"folder": f"file://{home}/a%20b"}}
+    path = write_pipeline(tmp_path, **folders, ingest={"folder": "~/in"}, labels={"flares": "~/f.csv"})
+    recipe = load_pipeline(path)
+    assert (recipe.work, recipe.cube, recipe.ingest.folder) == (home / "work", home / "sun.zarr", home / "in")
+    assert (recipe.publish.folder, recipe.labels.flares) == (home / "a b", home / "f.csv")
+    (tmp_path / "tiny.yaml").rename(home / "tiny.yaml")
+    (tmp_path / "passes.yaml").rename(home / "passes.yaml")
+    named = {"train": {"new_frames": 1, "recipe": "~/tiny.yaml"}, "gate": {"policy": "~/passes.yaml"}}
+    recipe = load_pipeline(write_pipeline(tmp_path, **named))
+    assert recipe.train.recipe == str(home / "tiny.yaml")
+    assert recipe.gate.policy == str(home / "passes.yaml")
 
 
 def test_the_example_is_a_recipe(tmp_path):

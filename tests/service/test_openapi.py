@@ -43,7 +43,8 @@ def test_the_examples_are_accepted(service, token):
     description = service.client().get("/v1/openapi.json").json()
     with service.client(token) as client:
         for example in description["components"]["schemas"]["BatchRequest"]["examples"]:
-            answer = client.post("/v1/batches", json=example | {"bundle": "tiny", "n": 16, "min_class": "C1.0"})
+            weaker = {"min_class": "C1.0"} if example.get("rare") else {}
+            answer = client.post("/v1/batches", json=example | {"bundle": "tiny", "n": 16, **weaker})
             assert answer.status_code == 202, answer.text
 
 
