@@ -21,10 +21,11 @@ from typing import Any
 
 import torch
 
-from sunaug.bundle import BUNDLED, Bundle, load_bundle, refuse_installed, write_metrics
+from sunaug.bundle import BUNDLED, Bundle, load_bundle, write_metrics
 from sunaug.cli.progress import progress
 from sunaug.fidelity.evaluate import evaluate
 from sunaug.generation import Request, generate_cube
+from sunaug.installed import refuse_installed
 
 RESULTS = Path(__file__).parent / "results"
 REQUESTS = {"plain": Request(1_000), "rare": Request(1_000, rare=True, min_class="M1.0")}

@@ -39,6 +39,7 @@ from sunaug.errors import SunaugError, UsageError
 from sunaug.field_errors import field_error
 from sunaug.finish import SpectralFinish
 from sunaug.hub import download, parse_hub_id
+from sunaug.installed import refuse_installed
 from sunaug.measures.limb import Geometry
 from sunaug.networks import ARCHITECTURES, BaseGenerator, NetworkConfig, make_encoder, make_generator
 from sunaug.scaling import IntensityScaling
@@ -49,9 +50,8 @@ __all__ = [
     "Bundle",
     "BundleInfo",
     "bundled_names",
-    "copy_bundle",
     "load_bundle",
-    "refuse_installed",
+    "readable",
     "write_bundle",
     "write_critic",
     "write_directions",
@@ -311,36 +311,6 @@ def _hash(path: Path, content: Mapping[str, Any]) -> str:
         if (path / name).is_file():
             digest.update(name.encode() + b"\0" + (path / name).read_bytes())
     return digest.hexdigest()
-
-
-def refuse_installed(path: Path) -> None:
-    """Refuse to write into sunaug itself: what comes with it is the same for everybody who has this version.
-
-    Raises
-    ------
-    SunaugError
-        If `path` lies in the installed package.
-    """
-    package = Path(str(resources.files("sunaug"))).resolve()
-    if package in path.resolve().parents:
-        raise SunaugError(f"{path}: comes with sunaug and is never changed; copy it, and change the copy.")
-
-
-def copy_bundle(source: Path, target: Path) -> None:
-    """Copy the files of a bundle into a new folder, writable by their owner.
-
-    Raises
-    ------
-    SunaugError
-        If `target` lies in the installed package.
-    """
-    refuse_installed(target)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for file in source.iterdir():
-        if file.is_file() and file.suffix != ".partial":
-            shutil.copyfile(file, target / file.name)
-    readable(target)
 
 
 def write_bundle(

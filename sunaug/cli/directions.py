@@ -76,16 +76,17 @@ def _fitted(bundle: Bundle, out: Path, cube: str | None, seed: int) -> Bundle:
     """
     from shutil import rmtree
 
-    from sunaug.bundle import copy_bundle, load_bundle, refuse_installed, write_directions
+    from sunaug.bundle import load_bundle, write_directions
     from sunaug.errors import UsageError
     from sunaug.generation import fit_steering
+    from sunaug.installed import refuse_installed
 
     refuse_installed(out)
     in_place = out.exists() and out.resolve() == bundle.path.resolve()
     if out.exists() and not in_place:
         raise UsageError(f"--out {out}: exists already; choose another --out.")
     partial = out.with_name(f"{out.name}.partial")
-    copy_bundle(bundle.path, partial)
+    _copy(bundle.path, partial)
     try:
         if cube is not None:
             _fit_on_frames(partial, cube)
@@ -98,6 +99,20 @@ def _fitted(bundle: Bundle, out: Path, cube: str | None, seed: int) -> Bundle:
     finally:
         rmtree(partial, ignore_errors=True)
     return load_bundle(out)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the files of a bundle into a new folder, writable by their owner."""
+    import shutil
+
+    from sunaug.bundle import readable
+
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+        if file.is_file() and file.suffix != ".partial":
+            shutil.copyfile(file, target / file.name)
+    readable(target)
 
 
 def _fit_on_frames(path: Path, cube: str) -> None:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sunaug.bundle import readable, refuse_installed
+from sunaug.bundle import readable
 from sunaug.critic import Critic
 from sunaug.encoder import SolarEncoder
 from sunaug.errors import SunaugError
@@ -31,6 +31,7 @@ from sunaug.fidelity.measured import Measured, pack, unpack
 from sunaug.fidelity.memorisation import Nearest, PixelSpace
 from sunaug.fidelity.physics.energy import EnergyBudget, Relation
 from sunaug.fidelity.reference import Looked, Reference
+from sunaug.installed import refuse_installed
 from sunaug.measures.limb import Geometry
 
 __all__ = ["FILE", "StoredReference", "read_reference", "write_reference"]
