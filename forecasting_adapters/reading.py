@@ -27,13 +27,12 @@ from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 from upath import UPath
 
-from sunaug.errors import SunaugError
+from sunaug.cube import FrameStatus
+from sunaug.cube.integrity import NO_CHUNK, damaged, parse_index
 from sunaug.storage import is_remote, location, reachable, zarr_location
 
 __all__ = ["ArrayReader", "FrameReader", "ShardReader", "Take", "open_reader"]
 
-_NO_CHUNK = np.iinfo(np.uint64).max
-"""Offset and length, in the index of a shard, of a chunk that was never written."""
 _CHECKSUM_BYTES = 4
 MOST_THREADS = 4
 """Frames that are decompressed at once, outside of a data loader's worker processes."""
@@ -91,9 +90,10 @@ class ArrayReader(FrameReader):
 
 @dataclass(frozen=True)
 class _Chunk:
-    """A compressed frame: its place in what was asked for, its shard, and None where it was never written."""
+    """A compressed frame: its place in what was asked for, its row, its shard, and None where it was never written."""
 
     place: int
+    row: int
     shard: int
     data: memoryview | None
 
@@ -107,15 +107,18 @@ class ShardReader(FrameReader):
         Path or URL of the cube.
     array : zarr.Array
         Its ``intensity``, with one frame in a chunk (`can_read`).
+    status : ndarray of int8, shape (n,)
+        ``frame_status``: which frames must be there.
     """
 
-    def __init__(self, cube: str | Path | UPath, array: zarr.Array[Any]) -> None:
+    def __init__(self, cube: str | Path | UPath, array: zarr.Array[Any], status: NDArray[np.int8]) -> None:
         assert array.shards is not None
         self._folder = location(cube) / "intensity"
         self._metadata = array.metadata
         self._per_shard = array.shards[0]
         self._shape = tuple(array.shape[1:])
         self._remote = is_remote(cube)
+        self._written = np.isin(status, (FrameStatus.COMPLETE, FrameStatus.PARTIAL))
         # None for a shard that was never written.
         self._shards: dict[int, _Shard | None] = {}
 
@@ -147,15 +150,18 @@ class ShardReader(FrameReader):
         Raises
         ------
         SunaugError
-            If a shard is damaged, or a URL cannot be reached.
+            If a shard is damaged or not there, or a URL cannot be reached.
         """
         numbers = rows // self._per_shard
         chunks: list[_Chunk] = []
         for number in np.unique(numbers).tolist():
             places = np.flatnonzero(numbers == number)
             with reachable(self._folder):
-                found = self._chunks(number, rows[places] % self._per_shard)
-            chunks += [_Chunk(place, number, data) for place, data in zip(places.tolist(), found, strict=True)]
+                found = self._chunks(number, rows[places])
+            chunks += [
+                _Chunk(place, row, number, data)
+                for place, row, data in zip(places.tolist(), rows[places].tolist(), found, strict=True)
+            ]
         # A data loader's workers share the cores already, and threads cost more than a few small frames.
         threads = 1 if get_worker_info() else min(MOST_THREADS, os.cpu_count() or 1, len(chunks))
         if threads == 1 or 4 * len(rows) * math.prod(self._shape) < _WORTH_THREADS:
@@ -184,20 +190,25 @@ class ShardReader(FrameReader):
             if len(whole) != frame.nbytes:
                 raise ValueError(f"{len(whole)} of {frame.nbytes} bytes")
         except (RuntimeError, ValueError) as error:
-            raise SunaugError(
-                f"{self._place(chunk.shard)}: a frame in it cannot be decompressed ({error}); the cube is damaged, "
-                "copy or make it again."
-            ) from None
+            raise damaged(self._place(chunk.shard), f"frame {chunk.row} in it cannot be decompressed") from error
 
     def _place(self, shard: int) -> UPath:
         return self._folder / self._metadata.encode_chunk_key((shard, 0, 0, 0))
 
-    def _chunks(self, number: int, slots: NDArray[np.int64]) -> list[memoryview | None]:
-        """Compressed frames in `slots` of a shard; None for those not written."""
+    def _chunks(self, number: int, rows: NDArray[np.int64]) -> list[memoryview | None]:
+        """Compressed frames in `rows` of a shard; None for those not written."""
         if number not in self._shards:
             self._shards[number] = _open_shard(self._place(number), self._per_shard, self._remote)
         shard = self._shards[number]
-        return [None] * len(slots) if shard is None else shard.chunks(slots)
+        found: list[memoryview | None] = [None] * len(rows)
+        if shard is not None:
+            found = shard.chunks(rows % self._per_shard)
+        if any(data is None for data in found):
+            for row, data in zip(rows.tolist(), found, strict=True):
+                if data is None and self._written[row]:
+                    lost = "missing" if shard is None else f"lacks frame {row}, which is said to be there"
+                    raise damaged(self._place(number), lost)
+        return found
 
 
 class _Shard(Protocol):
@@ -212,27 +223,20 @@ def _open_shard(place: UPath, slots: int, remote: bool) -> _Shard | None:
         return None
 
 
-def _parsed_index(tail: bytes | memoryview, slots: int, place: object) -> NDArray[np.uint64]:
-    """Offset and length of each chunk, shape (slots, 2), from the last bytes of a shard."""
-    if len(tail) < 16 * slots + _CHECKSUM_BYTES:
-        raise SunaugError(f"{place}: is shorter than its index; the cube is damaged, copy or make it again.")
-    return np.frombuffer(tail[-16 * slots - _CHECKSUM_BYTES : -_CHECKSUM_BYTES], "<u8").reshape(slots, 2)
-
-
 class _MappedShard:
     """A local shard, mapped into memory: the system's page cache is what is read from."""
 
     def __init__(self, place: Path, slots: int) -> None:
         with place.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
-                raise SunaugError(f"{place}: is empty; the cube is damaged, copy or make it again.")
+                raise damaged(place, "is empty")
             self._bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        self._index = _parsed_index(self._bytes, slots, place).tolist()
+        self._index = parse_index(self._bytes, slots, place).tolist()
 
     def chunks(self, slots: NDArray[np.int64]) -> list[memoryview | None]:
         """Compressed frames in `slots` (n,); None for those not written."""
         entries = [self._index[slot] for slot in slots.tolist()]
-        return [None if start == _NO_CHUNK else self._bytes[start : start + length] for start, length in entries]
+        return [None if start == NO_CHUNK else self._bytes[start : start + length] for start, length in entries]
 
 
 class _RemoteShard:
@@ -241,11 +245,11 @@ class _RemoteShard:
     def __init__(self, place: UPath, slots: int) -> None:
         self._place = place
         tail = place.fs.cat_file(place.path, start=-16 * slots - _CHECKSUM_BYTES)
-        self._index = _parsed_index(tail, slots, place)
+        self._index = parse_index(tail, slots, place)
 
     def chunks(self, slots: NDArray[np.int64]) -> list[memoryview | None]:
         """Compressed frames in `slots` (n,); None for those not written."""
-        wanted = [slot for slot in np.unique(slots).tolist() if self._index[slot, 0] != _NO_CHUNK]
+        wanted = [slot for slot in np.unique(slots).tolist() if self._index[slot, 0] != NO_CHUNK]
         runs = list(self._runs(wanted))
         starts = [int(self._index[run[0], 0]) for run in runs]
         stops = [int(self._index[run[-1]].sum()) for run in runs]
@@ -282,5 +286,5 @@ def open_reader(cube: str | Path | UPath | xr.Dataset, opened: xr.Dataset) -> Fr
     if not isinstance(cube, xr.Dataset):
         array = zarr.open_group(**zarr_location(cube), mode="r")["intensity"]
         if isinstance(array, zarr.Array) and ShardReader.can_read(array):
-            return ShardReader(cube, array)
+            return ShardReader(cube, array, opened["frame_status"].values)
     return ArrayReader(opened["intensity"])

@@ -23,6 +23,9 @@ from pipelines.tasks import run_tasks
 from sunaug.calibrate.chain import Calibration, calibrate
 from sunaug.calibrate.consistency import FrameMeasures, find_faulty, measure_frames
 from sunaug.cube import FrameStatus, write_frames
+from sunaug.cube.integrity import Integrity
+from sunaug.cube.lock import Lease
+from sunaug.cube.opening import IN_PROGRESS
 from sunaug.cube.schema import OBSERVED_VARIABLES, SATURATED_SHARE, SPLIT_NAMES
 from sunaug.cube.splits import time_ranges
 from sunaug.cube.statistics import Tally, summarise, tally
@@ -31,9 +34,6 @@ from sunaug.sources import RejectedFile, source
 from sunaug.storage import remove_partial
 
 __all__ = ["IN_PROGRESS", "Filling", "Plan"]
-
-IN_PROGRESS = "ingest_in_progress"
-"""Attribute of a cube that is being filled: what the run that does so was given, and what it has found out."""
 
 WINDOW_FRAMES = 4096
 """Frames that are compared with one another at a time, so that a cube of any length fits into memory."""
@@ -61,6 +61,8 @@ class Plan:
     keep_partial: bool = True
     run: str = ""
     """Of whom the task is: it writes while the cube is in that run's hands."""
+    lease: Lease | None = None
+    """Of the cube's lock, which the run holds."""
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -103,7 +105,7 @@ def write_shard(plan: Plan, start: int, frames: Sequence[Frame]) -> list[Rejecti
             if file.input in reasons
         ]
     if _awaits(plan):
-        write_frames(plan.cube, start, values, committed=False)
+        write_frames(plan.cube, start, values, committed=False, lease=plan.lease)
     return rejected
 
 
@@ -141,15 +143,20 @@ def _fill_frame(plan: Plan, frame: Frame, row: dict[str, NDArray[Any]]) -> dict[
     return reasons
 
 
+def _stored(plan: Plan) -> Integrity:
+    """What is in the cube, at the length that it is growing to."""
+    return Integrity(plan.cube, open_arrays(plan.cube, committed=False))
+
+
 def measure_shard(plan: Plan, start: int, stop: int) -> FrameMeasures:
     """What the comparison of frames needs of some of them."""
-    images = np.asarray(array_of(open_arrays(plan.cube, committed=False), "intensity")[start:stop])
+    images = _stored(plan).values("intensity", slice(start, stop))
     return measure_frames(images, plan.disk_radius, plan.channels)
 
 
 def tally_shard(plan: Plan, start: int, chosen: NDArray[np.bool_]) -> list[Tally]:
     """Sums over the chosen frames from number `start` on, a tally per channel."""
-    images = np.asarray(array_of(open_arrays(plan.cube, committed=False), "intensity")[start : start + len(chosen)])
+    images = _stored(plan).values("intensity", slice(start, start + len(chosen)))
     return [tally(images[chosen, place], name, plan.intensity_scale) for place, name in enumerate(plan.channels)]
 
 
@@ -171,7 +178,6 @@ class Filling:
         self.stop = self.start + len(self.frames)
         self.shard = (array_of(group, "intensity").shards or (1,))[0]
         self.status = array_of(group, "frame_status")
-        self.split = array_of(group, "split")
         self.table = rejections_path(self.plan.cube)
 
     def run(self, what: str, work: Callable[..., Any], tasks: list[tuple[Any, ...]], weights: list[int]) -> list[Any]:
@@ -220,7 +226,7 @@ class Filling:
         # Workers of a cluster may have been killed while they wrote, and their tasks done by others.
         remove_partial(self.plan.cube)
         found += [one for batch in batches for one in batch]
-        write_rejections(self.table, [*self.rejected, *found])
+        write_rejections(self.table, [*self.rejected, *found], self.plan.lease)
         return found, len(spans) - len(pending), len(spans)
 
     def find_faulty(self) -> dict[int, str]:
@@ -229,7 +235,8 @@ class Filling:
             (max(0, first - CONTEXT_FRAMES), first, min(first + WINDOW_FRAMES, self.stop))
             for first in range(self.start, self.stop, WINDOW_FRAMES)
         ]
-        times = array_of(open_arrays(self.plan.cube, committed=False), "time")
+        stored = _stored(self.plan)
+        times = stored.values("time")
         faulty: dict[int, str] = {}
         for context, first, last in windows:
             spans = shard_pieces(context, last, self.shard)
@@ -240,7 +247,7 @@ class Filling:
                 [after - before for before, after in spans],
             )
             measures = FrameMeasures.join(parts)
-            usable = np.flatnonzero(np.isin(np.asarray(self.status[context:last]), USABLE))
+            usable = np.flatnonzero(np.isin(stored.status[context:last], USABLE))
             chosen = FrameMeasures(measures.level[usable], measures.values[usable], measures.ranks[usable])
             moments = np.asarray(times[context:last])[usable].astype("datetime64[ns]")
             found = find_faulty(chosen, moments, self.plan.channels)
@@ -268,9 +275,9 @@ class Filling:
                 for file in self.frames_of(number, number + 1)[0].files
                 if file.input not in named
             ]
-            write_rejections(self.table, [*self.rejected, *found])
+            write_rejections(self.table, [*self.rejected, *found], self.plan.lease)
             state["faulty"] = sorted(faulty)
-            set_attributes(self.plan.cube, {IN_PROGRESS: state})
+            set_attributes(self.plan.cube, {IN_PROGRESS: state}, self.plan.lease)
         width, size = len(self.plan.channels), self.plan.calibration.size
         spoiled: dict[str, NDArray[Any]] = {
             "intensity": np.full((1, width, size, size), np.nan, dtype=np.float32),
@@ -279,12 +286,13 @@ class Filling:
         status = np.asarray(self.status[:])
         for number in state["faulty"]:
             if status[number] != FrameStatus.REJECTED:
-                write_frames(self.plan.cube, number, spoiled, committed=False)
+                write_frames(self.plan.cube, number, spoiled, committed=False, lease=self.plan.lease)
         return found
 
     def statistics(self) -> dict[str, Any]:
         """Statistics of the usable train frames (of all usable frames where there are none), for the attributes."""
-        status, split = (np.asarray(array[: self.stop]) for array in (self.status, self.split))
+        stored = _stored(self.plan)
+        status, split, times = (stored.values(name, slice(self.stop)) for name in ("frame_status", "split", "time"))
         usable = np.isin(status, USABLE)
         train = usable & (split == SPLIT_NAMES.index("train"))
         chosen = train if train.any() else usable
@@ -295,7 +303,6 @@ class Filling:
             [(self.plan, first, chosen[first:last]) for first, last in spans],
             [last - first for first, last in spans],
         )
-        times = np.asarray(array_of(open_arrays(self.plan.cube, committed=False), "time")[: self.stop])
         return {
             "of": "train" if train.any() else "all usable frames",
             "frames": int(chosen.sum()),

@@ -28,7 +28,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from upath import UPath
 
-from pipelines.filling import IN_PROGRESS, USABLE, Filling, Plan, Report, array_of
+from pipelines.filling import USABLE, Filling, Plan, Report
 from pipelines.frames import Frame, group_frames, leave_out_known, leave_out_partial, refer_files
 from pipelines.options import IngestOptions, encoding_step
 from pipelines.rejections import Rejection, read_rejections, rejections_path, write_rejections
@@ -37,13 +37,15 @@ from sunaug.calibrate.consistency import consistency_step
 from sunaug.calibrate.stretch import NOT_OF_HELIOVIEWER
 from sunaug.catalogues import FlareCatalogue, read_catalogue
 from sunaug.cube import FrameStatus, create_cube, open_cube
-from sunaug.cube.lock import only_writer
-from sunaug.cube.store import commit, grow_cube, is_unfinished, open_arrays, set_attributes
+from sunaug.cube.fencing import remove, remove_all
+from sunaug.cube.lock import Lease, only_writer
+from sunaug.cube.opening import IN_PROGRESS, is_unfinished
+from sunaug.cube.store import commit, grow_cube, open_arrays, set_attributes, writable
 from sunaug.errors import SunaugError, UsageError
 from sunaug.flares import forecast_flux, nowcast_flux
 from sunaug.lexicon import CHANNELS
 from sunaug.sources import FileReference, InputFile, discover, source
-from sunaug.storage import location, network_errors, remove_partial, remove_tree, tree_size
+from sunaug.storage import location, network_errors, remove_partial, tree_size
 from sunaug.xrs import XrsSeries, read_xrs
 
 __all__ = ["IngestOptions", "IngestResult", "ingest"]
@@ -141,7 +143,7 @@ def ingest(
         raise UsageError(f"{cube}: no such cube to append to; make it without --append first.")
     if not append:
         IngestOptions(**options)  # refused before the lock is made
-    with _one_sentence(cube), only_writer(cube):
+    with _one_sentence(cube), only_writer(cube) as lease:
         remove_partial(cube)
         existing = open_cube(cube) if cube.exists() and not is_unfinished(cube) else None
         if append and existing is not None:
@@ -152,6 +154,7 @@ def ingest(
         files = discover(sources)
         run = _Run(
             cube=cube,
+            lease=lease,
             options=chosen,
             catalogue=catalogue,
             series=series,
@@ -182,6 +185,7 @@ class _Run:
     """One run: what it was given, what it has found among the inputs, and how it goes on from there."""
 
     cube: UPath
+    lease: Lease
     options: IngestOptions
     catalogue: FlareCatalogue | None
     series: XrsSeries | None
@@ -274,6 +278,7 @@ class _Run:
             options.radius,
             options.keep_partial,
             begun["run"],
+            self.lease,
         )
 
     def make(self, existing: xr.Dataset | None) -> tuple[dict[str, int], list[Rejection]]:
@@ -322,6 +327,7 @@ class _Run:
                 "ingests": [],
                 IN_PROGRESS: begun,
             },
+            lease=self.lease,
         )
         return self.fill(plan, begun, [])
 
@@ -332,12 +338,12 @@ class _Run:
         if not self.frames:
             self.notes.append("no input is later than the cube's last frame; nothing was appended")
             table = rejections_path(self.cube)
-            write_rejections(table, [*read_rejections(table), *self.rejected])
+            write_rejections(table, [*read_rejections(table), *self.rejected], self.lease)
             return _counts(existing["frame_status"].values), self.rejected
         fingerprint = self.fingerprint()
         begun = existing.attrs.get(IN_PROGRESS)
         if begun is None or begun["fingerprint"] != fingerprint:
-            start, _ = grow_cube(self.cube, self.times)
+            start, _ = grow_cube(self.cube, self.times, self.lease)
             begun = self._progress(fingerprint, start)
         begun = self._taken_over(begun)
         return self.fill(self.plan(begun), begun, existing.attrs["ingests"])
@@ -361,7 +367,7 @@ class _Run:
     def _taken_over(self, begun: dict[str, Any]) -> dict[str, Any]:
         """The same in this run's name: tasks of the run before, if any are left on a cluster, write no more."""
         mine = begun | {"run": uuid.uuid4().hex}
-        set_attributes(self.cube, {IN_PROGRESS: mine})
+        set_attributes(self.cube, {IN_PROGRESS: mine}, self.lease)
         return mine
 
     def fill(
@@ -385,23 +391,24 @@ class _Run:
         found = filling.reject_faulty(found, begun)
         status = np.asarray(filling.status[:])
         if not start and not np.isin(status, USABLE).any():
-            remove_tree(self.cube)
-            table.unlink(missing_ok=True)
+            remove_all(self.cube, self.lease)
+            remove(table, self.lease)
             raise SunaugError(_nothing_usable([*self.rejected, *found], len(self.inputs)))
         statistics = filling.statistics()
         done = {name: value for name, value in begun.items() if name not in ("faulty", "run")}
-        commit(self.cube, {"statistics": statistics, "ingests": [*ingests, done], IN_PROGRESS: None})
+        attributes = {"statistics": statistics, "ingests": [*ingests, done], IN_PROGRESS: None}
+        commit(self.cube, attributes, self.lease)
         return _counts(status), [*self.rejected, *found]
 
     def _write_labels(self, filling: Filling) -> None:
         """Labels first: nothing but the frames themselves may be missing from a cube that was stopped."""
-        group = open_arrays(self.cube, committed=False)
+        group = open_arrays(self.cube, committed=False, lease=self.lease)
         record = self.series if self.series is not None else self.catalogue
         if self.catalogue is not None:
             labels = forecast_flux(self.times, self.catalogue)
-            array_of(group, "forecast_flux")[filling.start : filling.stop] = labels
+            writable(group, "forecast_flux")[filling.start : filling.stop] = labels
         if record is not None:
-            array_of(group, "nowcast_flux")[filling.start : filling.stop] = nowcast_flux(self.times, record)
+            writable(group, "nowcast_flux")[filling.start : filling.stop] = nowcast_flux(self.times, record)
 
 
 def _as_before(cube: UPath, existing: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:

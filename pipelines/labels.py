@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sunaug.catalogues import read_catalogue
 from sunaug.cube import open_cube, set_attributes
 from sunaug.cube.lock import only_writer
-from sunaug.cube.store import open_arrays
+from sunaug.cube.store import open_arrays, writable
 from sunaug.flares import forecast_flux, nowcast_flux
 from sunaug.storage import location
 from sunaug.xrs import read_xrs
@@ -61,15 +61,14 @@ def update_labels(cube: str | Path, flares: str | Path, xrs: Sequence[str | Path
     catalogue = read_catalogue(flares)
     series = read_xrs(list(xrs)) if xrs else None
     record = catalogue if series is None else series
-    with only_writer(location(cube)):
+    with only_writer(location(cube)) as lease:
         opened = open_cube(cube)
         times = opened["time"].values
         told = {"forecast_flux": forecast_flux(times, catalogue), "nowcast_flux": nowcast_flux(times, record)}
-        group = open_arrays(cube)
+        group = open_arrays(cube, lease=lease)
         filled, unknown, differ = {}, {}, {}
         for name, values in told.items():
-            array = group[name]
-            assert isinstance(array, zarr.Array)
+            array = writable(group, name)
             held = np.asarray(opened[name].values, np.float64)
             new = np.isnan(held) & np.isfinite(values)
             _write(array, np.where(new, values, held), new)
@@ -79,7 +78,7 @@ def update_labels(cube: str | Path, flares: str | Path, xrs: Sequence[str | Path
             differ[name] = int((~np.isclose(held[both], values[both], rtol=1e-5, atol=0)).sum())
         sources = {"forecast_flux": catalogue.provenance, "nowcast_flux": record.provenance}
         if opened.attrs.get("label_sources") != sources:
-            set_attributes(cube, {"label_sources": sources, "catalogue_repairs": catalogue.repairs})
+            set_attributes(cube, {"label_sources": sources, "catalogue_repairs": catalogue.repairs}, lease)
     return LabelUpdate(filled, unknown, differ)
 
 

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from upath import UPath
 
-from sunaug.storage import read_object, replace_object
+from sunaug.cube.fencing import replace
+from sunaug.cube.lock import Lease
+from sunaug.storage import read_object
 
 __all__ = ["Rejection", "read_rejections", "rejections_path", "time_text", "write_rejections"]
 
@@ -34,13 +36,16 @@ def time_text(time: np.datetime64 | None) -> str:
     return "" if time is None else str(time.astype("datetime64[ms]"))
 
 
-def write_rejections(path: UPath, rejected: Iterable[Rejection]) -> None:
-    """Write the table, each rejection once, in order of time; the old one stands until the new one is whole."""
+def write_rejections(path: UPath, rejected: Iterable[Rejection], lease: Lease | None = None) -> None:
+    """Write the table, each rejection once, in order of time; the old one stands until the new one is whole.
+
+    With the lease of the cube's lock, nothing is written once the lock is lost.
+    """
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, fieldnames=["file", "time", "reason"], lineterminator="\n")
     table.writeheader()
     table.writerows(asdict(one) for one in sorted(set(rejected), key=lambda one: (one.time, one.file, one.reason)))
-    replace_object(path, text.getvalue().encode())
+    replace(path, text.getvalue().encode(), lease)
 
 
 def read_rejections(path: UPath) -> list[Rejection]:

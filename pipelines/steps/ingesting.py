@@ -14,7 +14,7 @@ from pipelines.sections import IngestSection
 from pipelines.state import Done, content_key, file_digest
 from pipelines.steps import Bench, Task
 from sunaug.cube import open_cube
-from sunaug.cube.store import is_unfinished
+from sunaug.cube.opening import is_unfinished
 from sunaug.errors import UsageError
 from sunaug.sources import discover
 

@@ -45,18 +45,24 @@ def inspect(
     if is_bundle:
         if picture:
             raise UsageError(f"{path}: a bundle holds no frames to draw; make some with `sunaug generate`.")
-        lines = _bundle_lines(str(path))
+        lines, lost = _bundle_lines(str(path)), []
     else:
         from sunaug.cube import open_cube
+        from sunaug.cube.integrity import missing_objects
 
         cube = open_cube(path)
         lines = _cube_lines(path, cube)
-        if picture:
+        lost = missing_objects(path)
+        if picture and not lost:
             _draw(path, cube, picture)
             lines.append(("picture", str(picture)))
+        if lost:
+            lines.append(("damaged", f"files missing: {len(lost):,}"))
     width = max(len(title) for title, _ in lines)
     for title, text in lines:
         typer.echo(f"{title:<{width}}  {text}")
+    if lost:
+        raise lost[0]
 
 
 def _cube_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:

@@ -12,9 +12,8 @@ grow behind the metadata of the old length.
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,15 @@ import numpy as np
 import xarray as xr
 import zarr
 import zarr.codecs
-import zarr.errors
 from numpy.typing import ArrayLike, NDArray
 from upath import UPath
 
 import sunaug
 from sunaug.cube.encoding import round_bits
+from sunaug.cube.fencing import remove_all, replace, writable_location
+from sunaug.cube.integrity import STORES_ALL, unwritten
+from sunaug.cube.lock import Lease
+from sunaug.cube.opening import METADATA, UNFINISHED, is_unfinished, open_cube, quiet_zarr
 from sunaug.cube.schema import (
     FRAME_VARIABLES,
     INTENSITY_SCALES,
@@ -45,13 +47,13 @@ from sunaug.cube.schema import (
 from sunaug.cube.splits import SPLIT_MONTHS, Splits, check_splits, split_of
 from sunaug.errors import SunaugError, UsageError
 from sunaug.lexicon import channel, channel_names
-from sunaug.storage import location, reachable, read_object, remove_tree, replace_object, zarr_location
+from sunaug.storage import location, reachable, read_object
 
 SHARD_BYTES = 16 * 2**20
 MAX_SHARD_FRAMES = 256
 _SOURCE_LENGTH = 128
-_METADATA = "zarr.json"
-_UNFINISHED = "creation_unfinished"
+_CONFIGURING = threading.Lock()
+"""Zarr's configuration is the process's, and threads write side by side."""
 _TIMES_PER_CHUNK = 8192
 
 
@@ -83,6 +85,7 @@ def create_cube(
     keep_bits: int | None = None,
     saturated_share: bool = False,
     attrs: Mapping[str, Any] | None = None,
+    lease: Lease | None = None,
 ) -> None:
     """Write an empty cube: all metadata and coordinates, every frame pending, no pixel yet.
 
@@ -116,6 +119,8 @@ def create_cube(
         Keep the mask of saturated pixels.
     attrs : mapping, optional
         More attributes (processing steps, label sources, bundle hash); values must go into JSON.
+    lease : Lease, optional
+        Of the cube's lock (`sunaug.cube.lock.only_writer`), where it is held: no write is made without it then.
 
     Raises
     ------
@@ -140,7 +145,7 @@ def create_cube(
     splits = check_splits(splits)
     place = location(path)
     if is_unfinished(place):
-        remove_tree(place)
+        remove_all(place, lease)
     elif place.exists():
         raise SunaugError(f"{path}: exists already; choose another path or remove it first.")
 
@@ -185,6 +190,7 @@ def create_cube(
             "intensity_scale": intensity_scale,
             "solar_radius_pixels": float(disk_radius),
             "wcs": wcs_keywords(size, disk_radius),
+            STORES_ALL: True,
             **({"splits": {name: list(months) for name, months in splits.items()}} if times is not None else {}),
             **(attrs or {}),
         },
@@ -195,6 +201,8 @@ def create_cube(
         dataset["intensity"].attrs["comment"] = "8-bit display counts of a browse image, not DN/s"
     if keep_bits is not None:
         dataset["intensity"].attrs["keep_bits"] = keep_bits
+    # Written now and whole: a status that is not there later is lost, and does not mean that a frame is pending.
+    dataset["frame_status"] = dataset["frame_status"].copy(data=np.zeros(len(axis), np.int8))
     if times is not None:
         dataset["split"] = dataset["split"].copy(data=split_of(axis, splits))
 
@@ -223,12 +231,20 @@ def create_cube(
         encoding["time"] = {"units": "nanoseconds since 1970-01-01", "dtype": "int64", "chunks": (times_per_chunk,)}
     for variable in dataset.variables.values():
         variable.encoding.pop("chunks", None)
-    attributes, dataset.attrs = dataset.attrs, {_UNFINISHED: True}
-    with reachable(place), _quiet_zarr():
-        root = zarr_location(place)
-        zarr.create_group(**root, zarr_format=3, attributes={_UNFINISHED: True})
-        dataset.to_zarr(**root, mode="a", compute=False, zarr_format=3, consolidated=False, encoding=encoding)
-        commit(place, attributes)
+    attributes, dataset.attrs = dataset.attrs, {UNFINISHED: True}
+    with reachable(place), quiet_zarr():
+        root = writable_location(place, lease)
+        zarr.create_group(**root, zarr_format=3, attributes={UNFINISHED: True})
+        dataset.to_zarr(
+            **root,
+            mode="a",
+            compute=False,
+            zarr_format=3,
+            consolidated=False,
+            encoding=encoding,
+            write_empty_chunks=True,
+        )
+        commit(place, attributes, lease)
 
 
 def is_cube(path: str | Path | UPath) -> bool:
@@ -240,34 +256,26 @@ def is_cube(path: str | Path | UPath) -> bool:
     return isinstance(root, dict) and "schema_version" in root.get("attributes", {})
 
 
-def is_unfinished(path: str | Path | UPath) -> bool:
-    """Whether something at `path` is the beginning of a cube, left by a `create_cube` that was stopped."""
-    place = location(path)
-    if not place.exists() or not place.is_dir():
-        return False
-    try:
-        with _quiet_zarr():
-            return bool(zarr.open_group(**zarr_location(place), mode="r").attrs.get(_UNFINISHED))
-    except (OSError, ValueError, KeyError, zarr.errors.BaseZarrError):
-        return all(one.name.endswith(".partial") for one in place.iterdir())
+def open_arrays(path: str | Path | UPath, *, committed: bool = True, lease: Lease | None = None) -> zarr.Group:
+    """The cube as a Zarr group to write into; with `committed` false at the length its arrays have by themselves.
+
+    With the lease of the cube's lock, a write raises `sunaug.cube.lock.LostLock` once the lock is lost.
+    """
+    with quiet_zarr():
+        return zarr.open_group(
+            **writable_location(location(path), lease), mode="r+", use_consolidated=None if committed else False
+        )
 
 
-@contextmanager
-def _quiet_zarr() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # Fixed-length text and consolidated metadata are extensions of Zarr 3 that zarr-python announces at each write.
-        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-        warnings.simplefilter("ignore", zarr.errors.UnstableSpecificationWarning)
-        yield
+def writable(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array of a cube to write into, which keeps chunks of fill values too: what is absent was never written."""
+    with _CONFIGURING, zarr.config.set({"array.write_empty_chunks": True}):
+        array = group[name]  # takes the configuration of this moment
+    assert isinstance(array, zarr.Array)
+    return array
 
 
-def open_arrays(path: str | Path | UPath, *, committed: bool = True) -> zarr.Group:
-    """The cube as a Zarr group to write into; with `committed` false at the length its arrays have by themselves."""
-    with _quiet_zarr():
-        return zarr.open_group(**zarr_location(path), mode="r+", use_consolidated=committed)
-
-
-def commit(path: str | Path | UPath, attrs: Mapping[str, Any]) -> None:
+def commit(path: str | Path | UPath, attrs: Mapping[str, Any], lease: Lease | None = None) -> None:
     """Show readers the arrays as they are now, together with these attributes, in one step.
 
     Parameters
@@ -275,29 +283,37 @@ def commit(path: str | Path | UPath, attrs: Mapping[str, Any]) -> None:
     path : str or pathlib.Path
     attrs : mapping
         Attributes to set, None to remove one; those that stand there and are not named are kept.
+    lease : Lease, optional
+        Of the cube's lock.
+
+    Raises
+    ------
+    LostLock
+        If the lock is not held any more. Readers see what they saw before then.
     """
     place = location(path)
-    root = _with_attributes(place, {**attrs, _UNFINISHED: None})
-    arrays = sorted(one.parent.name for one in place.glob(f"*/{_METADATA}"))
-    members = {name: json.loads(read_object(place / name / _METADATA)) for name in arrays}
+    root = _with_attributes(place, {**attrs, UNFINISHED: None})
+    arrays = sorted(one.parent.name for one in place.glob(f"*/{METADATA}"))
+    members = {name: json.loads(read_object(place / name / METADATA)) for name in arrays}
     # As zarr-python and xarray read it; the form is that of the proposed extension of the Zarr 3 specification.
     consolidated = {"kind": "inline", "must_understand": False, "metadata": members}
-    replace_object(place / _METADATA, json.dumps(root | {"consolidated_metadata": consolidated}, indent=2).encode())
+    content = json.dumps(root | {"consolidated_metadata": consolidated}, indent=2).encode()
+    replace(place / METADATA, content, lease)
 
 
-def set_attributes(path: str | Path | UPath, attrs: Mapping[str, Any]) -> None:
+def set_attributes(path: str | Path | UPath, attrs: Mapping[str, Any], lease: Lease | None = None) -> None:
     """Set attributes of the cube in one step, as `commit` does, but show readers no other length; None removes one."""
     root = _with_attributes(location(path), attrs)
-    replace_object(location(path) / _METADATA, json.dumps(root, indent=2).encode())
+    replace(location(path) / METADATA, json.dumps(root, indent=2).encode(), lease)
 
 
 def _with_attributes(place: UPath, attrs: Mapping[str, Any]) -> dict[str, Any]:
-    root: dict[str, Any] = json.loads(read_object(place / _METADATA))
+    root: dict[str, Any] = json.loads(read_object(place / METADATA))
     changed = {**root["attributes"], **attrs}
     return root | {"attributes": {name: value for name, value in changed.items() if value is not None}}
 
 
-def grow_cube(path: str | Path | UPath, times: ArrayLike) -> tuple[int, int]:
+def grow_cube(path: str | Path | UPath, times: ArrayLike, lease: Lease | None = None) -> tuple[int, int]:
     """Make room for later frames, pending, that readers do not see before `commit`.
 
     Room that an earlier call made and that was never committed is given up.
@@ -307,6 +323,8 @@ def grow_cube(path: str | Path | UPath, times: ArrayLike) -> tuple[int, int]:
     path : str or pathlib.Path
     times : array_like of datetime64, shape (n,)
         Ascending, all later than the cube's last frame.
+    lease : Lease, optional
+        Of the cube's lock.
 
     Returns
     -------
@@ -318,7 +336,7 @@ def grow_cube(path: str | Path | UPath, times: ArrayLike) -> tuple[int, int]:
     start, stop = cube.sizes["time"], cube.sizes["time"] + len(added)
     if (np.diff(np.concatenate([cube["time"].values[-1:], added])) <= np.timedelta64(0)).any():
         raise UsageError("appended frame times must be ascending and later than the cube's last frame.")
-    group = open_arrays(path, committed=False)
+    group = open_arrays(path, committed=False, lease=lease)
     values: dict[str, Any] = {"time": added.astype(np.int64)}
     for name, variable in (FRAME_VARIABLES | OBSERVED_VARIABLES | SATURATED_SHARE).items():
         if name in group:
@@ -326,9 +344,8 @@ def grow_cube(path: str | Path | UPath, times: ArrayLike) -> tuple[int, int]:
             values[name] = None if "y" in variable.dims else variable.fill
     values["split"] = split_of(added, cube.attrs["splits"])
     for name, value in values.items():
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        with _quiet_zarr():
+        array = writable(group, name)
+        with quiet_zarr():
             # Down first, so that nothing is left of room made before.
             array.resize((start, *array.shape[1:]))
             array.resize((stop, *array.shape[1:]))
@@ -350,9 +367,16 @@ def shard_pieces(start: int, stop: int, frames: int) -> list[tuple[int, int]]:
 
 
 def write_frames(
-    path: str | Path | UPath, start: int, frames: Mapping[str, NDArray[Any]], *, committed: bool = True
+    path: str | Path | UPath,
+    start: int,
+    frames: Mapping[str, NDArray[Any]],
+    *,
+    committed: bool = True,
+    lease: Lease | None = None,
 ) -> None:
     """Write frames into a cube, ``frame_status`` last, the intensity rounded to the cube's ``keep_bits``.
+
+    Small variables that are not given are written too, as they are, where they were never stored.
 
     Parameters
     ----------
@@ -363,62 +387,19 @@ def write_frames(
         Values by variable name, the frame axis first and of one length; ``frame_status`` among them.
     committed : bool
         False to reach the frames that `grow_cube` made room for.
-    """
-    group = open_arrays(path, committed=committed)
-    count = len(frames["frame_status"])
-    for name in sorted(frames, key=lambda name: name == "frame_status"):
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        values = frames[name]
-        if name == "intensity" and (bits := array.attrs.get("keep_bits")):
-            values = round_bits(values, int(str(bits)))
-        array[start : start + count] = values
-
-
-def open_cube(path: str | Path | UPath, *, chunks: Any = None) -> xr.Dataset:
-    """Open a cube, observed or synthetic.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        Zarr store that sunaug made, a path or URL.
-    chunks : optional
-        As for `xarray.open_zarr`: None reads through NumPy on access, ``{}`` gives Dask arrays.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dimensions ``time`` (or ``sample``), ``channel``, ``y``, ``x``; see `sunaug.cube.schema`. It stays as it is
-        while frames are appended to the cube.
+    lease : Lease, optional
+        Of the cube's lock.
 
     Raises
     ------
-    UsageError
-        If nothing is at `path`.
-    SunaugError
-        If it is not a cube, one that was never finished creating, or one of another schema version.
+    LostLock
+        If the lock is not held any more; what was not yet written is not.
     """
-    place = location(path)
-    with reachable(path):
-        if not place.exists():
-            raise UsageError(f"{path}: no such cube; make one with `sunaug ingest SOURCE --out {path}`.")
-    try:
-        with _quiet_zarr():
-            dataset = xr.open_zarr(**zarr_location(place), chunks=chunks, consolidated=True)
-    except (ValueError, OSError, KeyError, zarr.errors.BaseZarrError) as error:
-        if (place / _METADATA).exists() and is_unfinished(place):
-            message = f"{path}: the run that was creating this cube was stopped; give its command again."
-            raise SunaugError(message) from None
-        raise SunaugError(f"{path}: not a Zarr cube ({str(error).splitlines()[0]}).") from None
-    version = dataset.attrs.get("schema_version")
-    if version != SCHEMA_VERSION:
-        found = "no schema version" if version is None else f"schema version {version}"
-        raise SunaugError(
-            f"{path}: has {found}, this sunaug reads version {SCHEMA_VERSION}; ingest it again, or use the sunaug "
-            f"that made it ({dataset.attrs.get('sunaug_version', 'unknown')})."
-        )
-    missing = [name for name in FRAME_VARIABLES if name not in dataset]
-    if missing:
-        raise SunaugError(f"{path}: the cube lacks {', '.join(missing)}; it is damaged, ingest it again.")
-    dataset.encoding["source"] = str(path)
-    return dataset
+    group = open_arrays(path, committed=committed, lease=lease)
+    count = len(frames["frame_status"])
+    frames = {**unwritten(location(path), group, frames, slice(start, start + count)), **frames}
+    for name in sorted(frames, key=lambda name: name == "frame_status"):
+        array, values = writable(group, name), frames[name]
+        if name == "intensity" and (bits := array.attrs.get("keep_bits")):
+            values = round_bits(values, int(str(bits)))
+        array[start : start + count] = values

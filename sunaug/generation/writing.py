@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle, BundleInfo
 from sunaug.cube import FrameStatus, create_cube, open_cube, shard_ranges, write_frames
-from sunaug.cube.store import frames_per_shard, is_cube, is_unfinished
+from sunaug.cube.opening import is_unfinished
+from sunaug.cube.store import frames_per_shard, is_cube
 from sunaug.errors import SunaugError, UsageError
 from sunaug.generation.request import Request
 from sunaug.generation.sampler import Sampler

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, create_cube, open_cube, write_frames
-from sunaug.cube.lock import only_writer
+from sunaug.cube.lock import Lease, only_writer
+from sunaug.cube.opening import is_unfinished
 from sunaug.cube.reconstructions import RECONSTRUCTION
-from sunaug.cube.store import is_cube, is_unfinished
+from sunaug.cube.store import is_cube
 from sunaug.errors import SunaugError
 from sunaug.latent.projection import GROUP, Projection, Projector, counting_on
 from sunaug.reconstruction.scores import Errors
@@ -40,7 +41,7 @@ def _attributes(bundle: Bundle, frames: RealFrames, settings: Projection) -> dic
     }
 
 
-def _open_or_create(path: Path, bundle: Bundle, frames: RealFrames, settings: Projection) -> xr.Dataset:
+def _open_or_create(path: Path, bundle: Bundle, frames: RealFrames, settings: Projection, lease: Lease) -> xr.Dataset:
     info, origin = bundle.info, _attributes(bundle, frames, settings)
     if path.exists() and not is_cube(path) and not is_unfinished(path):
         raise SunaugError(f"{path}: exists and is not a cube; choose another --out.")
@@ -54,6 +55,7 @@ def _open_or_create(path: Path, bundle: Bundle, frames: RealFrames, settings: Pr
             n_samples=len(frames),
             styles=(bundle.generator.n_styles, info.network.latent_width),
             attrs=origin,
+            lease=lease,
         )
     cube = open_cube(path)
     if any(cube.attrs.get(name) != origin[name] for name in _IDENTITY):
@@ -105,14 +107,14 @@ def reconstruct(
     """
     settings = settings or Projection()
     projector = Projector(bundle, settings, device)  # which may be refused, before anything is made
-    with only_writer(location(path)):
-        status = _open_or_create(Path(path), bundle, frames, settings)["frame_status"].values
+    with only_writer(location(path)) as lease:
+        status = _open_or_create(Path(path), bundle, frames, settings, lease)["frame_status"].values
         # Groups begin at the same frames whatever is left, so that a resumed cube has the bits of one made at once.
         for group, start in enumerate(range(0, len(frames), GROUP)):
             before, stop = group * settings.steps, min(start + GROUP, len(frames))
             if (status[start:stop] == FrameStatus.PENDING).any():
                 made = _group(projector, frames, slice(start, stop), counting_on(report, before))
-                _write(path, start, made)
+                _write(path, start, made, lease)
             report(before + settings.steps)
     return Path(path)
 
@@ -136,9 +138,9 @@ def _group(
     }
 
 
-def _write(path: str | Path, start: int, made: dict[str, NDArray[Any]]) -> None:
+def _write(path: str | Path, start: int, made: dict[str, NDArray[Any]], lease: Lease) -> None:
     try:
-        write_frames(path, start, made)
+        write_frames(path, start, made, lease=lease)
     except OSError as error:
         raise SunaugError(
             f"{path}: could not be written ({error.strerror or error}); make room there and give the command again: "

@@ -104,7 +104,7 @@ def test_what_is_no_cube_is_named(path, tmp_path):
 def test_creating_that_was_stopped_is_begun_anew(tmp_path):
     path = tmp_path / "c.zarr"
     zarr.create_group(path, attributes={"creation_unfinished": True})
-    with pytest.raises(SunaugError, match="give its command again"):
+    with pytest.raises(SunaugError, match="run its command again"):
         open_cube(path)
     create_cube(path, times=TIMES, **SETTINGS)
     assert open_cube(path).sizes["time"] == 5

@@ -71,7 +71,7 @@ def test_a_full_disk_is_one_sentence_and_is_resumed(bundle, tmp_path, small_shar
     monkeypatch.setattr(writing, "check_room", lambda *_, **__: None)  # the disk fills up later
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220k", "tmpfs", disk], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", disk], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted: {mounted.stderr.decode()}")
     request = Request(160, seed=2)
