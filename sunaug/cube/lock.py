@@ -145,7 +145,9 @@ def _blamed_on(lease: Lease) -> Iterator[None]:
         yield
     except LostLock:
         raise
-    except (SunaugError, *network_errors()) as error:
+    except Exception as error:
+        if not isinstance(error, (SunaugError, *network_errors())):
+            raise
         with suppress(*network_errors()):
             try:
                 lease.check()

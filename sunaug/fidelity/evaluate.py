@@ -33,6 +33,7 @@ from sunaug.fidelity.gate import Assessment, assess, described
 from sunaug.fidelity.instruments import CONTENT, TEXTURE, Instruments, measure_set
 from sunaug.fidelity.kernel import kernel_distance
 from sunaug.fidelity.measured import Measured
+from sunaug.fidelity.memorisation import APART
 from sunaug.fidelity.policy import Policy, load_policy
 from sunaug.fidelity.reference import Looked, Reference
 from sunaug.fidelity.sides import (
@@ -294,6 +295,12 @@ def _gate(
         notes.append("the gate needs real frames with a known forecast in the train and the validation months.")
         return None, None, None
     reference = Reference.of(measured[1].take(rows[0]), measured[2].take(rows[1]), instruments)
+    if not np.isfinite(reference.validation.features.distance).any():
+        notes.append(
+            f"{sides[2].name}: its validation frames all lie within {APART.astype(int)} days of the train frames, too "
+            "near to tell how far apart real frames are: there is no gate. Ingest more days."
+        )
+        return None, None, None
     looked = reference.look(measured[0])
     return assess(looked, reference, policy, seed=seed), looked, reference
 

@@ -40,9 +40,10 @@ _BALANCE = 0.5
 
 
 def known_rows(side: xr.Dataset) -> NDArray[np.int64]:
-    """Frames of an observed cube whose labels are known, as far as it has labels."""
-    known = np.ones(side.sizes["time"], bool)
-    for name in _labels(side):
+    """Frames of an observed cube whose labels are known, as far as it has labels; none of a cube that has none."""
+    labels = _labels(side)
+    known = np.full(side.sizes["time"], bool(labels))
+    for name in labels:
         known &= np.isfinite(side[name].values)
     return np.flatnonzero(known)
 

@@ -250,3 +250,20 @@ def test_other_bad_requests(make_cube, suns, rare, observed, tmp_path):
     pending = xr.open_zarr(rare, consolidated=False).assign(frame_status=("sample", np.zeros(50, np.int8)))
     with pytest.raises(SunaugError, match="no complete frame"):
         evaluate(pending, observed)
+
+
+@pytest.mark.parametrize(
+    ("flux", "note"),
+    [
+        (np.nan, "no train frame has known labels: there is no solar encoder, no regressor and no gate."),
+        (1e-6, "its validation frames all lie within 14 days of the train frames, too near to tell"),
+    ],
+)
+def test_a_cube_of_three_days_gives_figures_and_no_gate(make_cube, suns, rare, flux, note):
+    """Neither without labels nor with them is there a frame that others can be compared with."""
+    times = np.datetime64("2012-07-30", "ns") + np.arange(27) * np.timedelta64(2, "h")
+    real = make_cube("short.zarr", suns(27, 1, size=SIZE), np.full(27, flux), times)
+    report = evaluate(rare, real)
+    assert report["gate"] is None
+    assert any(note in one for one in report["notes"]), report["notes"]
+    assert report["distribution"][LABEL]["all"]["n"] == 3

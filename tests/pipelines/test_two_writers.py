@@ -88,13 +88,10 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 MOMENTS = {
     "creating": ("intensity/zarr.json", 1),
-    "first seen": (".zarr/zarr.json", 2),
     "labels": ("forecast_flux/c/", 1),
-    "first shard": ("intensity/c/0/", 1),
     "half of the shards": ("intensity/c/1/", 1),
     "status": ("frame_status/c/1", 2),
     "rejections": (".rejected.csv", 1),
-    "faulty frames": (".zarr/zarr.json", 3),
     "commit": (".zarr/zarr.json", 4),
 }
 
@@ -152,7 +149,7 @@ def test_while_the_second_one_writes_the_first_one_is_told_of_it(store, days):
     arguments = (days[0], "--out", cube, "--size", 32, "--workers", 1)
     with (
         _paused("intensity/c/0/", 1, *arguments) as first,
-        _paused("intensity/c/1/", 1, *arguments) as second,
+        _paused(".rejected.csv", 1, *arguments) as second,
     ):
         code, said = _woken(first)
         assert code == 1
@@ -177,7 +174,7 @@ def test_on_a_disk_a_paused_writer_keeps_its_lock(days, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("time", [5, 40, 70])
+@pytest.mark.parametrize("time", [70, 85])
 def test_on_a_disk_a_writer_whose_lock_was_removed_writes_nothing_more(days, tmp_path, time):
     cube = tmp_path / "cube.zarr"
     arguments = (days[0], "--out", cube, "--size", 32, "--workers", 1)
