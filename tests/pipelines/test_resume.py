@@ -77,7 +77,7 @@ def test_killed_again_and_again(days, tmp_path):
     _finish(days[0], tmp_path / "whole" / "cube.zarr")
     cube = tmp_path / "cube.zarr"
     # The first run has to get past creating the cube, which is begun anew; then each must get further than the last.
-    assert _run(75, days[0], cube).returncode == -signal.SIGKILL
+    assert _run(100, days[0], cube).returncode == -signal.SIGKILL
     kills = 1
     while (done := _run(30, days[0], cube)).returncode == -signal.SIGKILL:
         kills += 1
