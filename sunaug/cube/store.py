@@ -250,7 +250,7 @@ def create_cube(
 def is_cube(path: str | Path | UPath) -> bool:
     """Whether a cube stands at `path`, of whatever schema version."""
     try:
-        root = json.loads(read_object(location(path) / _METADATA))
+        root = json.loads(read_object(location(path) / METADATA))
     except (OSError, ValueError):
         return False
     return isinstance(root, dict) and "schema_version" in root.get("attributes", {})
