@@ -1,8 +1,7 @@
 """Flare lists: read from the tables that are published, or fetched from the Heliophysics Events Knowledgebase (HEK).
 
-Three tables are read: the GOES table (class, start, peak, end, region), the SWPC list, and the table that
-`write_catalogue` writes, with the columns ``start, peak, end, peak_flux, region, source``; ``class`` may stand in place
-of ``peak_flux``.
+`sunaug.catalogue_tables` names the layouts that are read; `sunaug.catalogue_mending` says what becomes of rows that
+cannot be read.
 
 Classes are taken as listed. Lists of the GOES 8-15 years are by operational flux, which is 0.7 of the true flux
 (`sunaug.xrs`); since GOES-16 became SWPC's primary satellite in December 2019 they are by true flux.
@@ -11,41 +10,35 @@ Classes are taken as listed. Lists of the GOES 8-15 years are by operational flu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 
+from sunaug.catalogue_mending import DOUBT_COLUMNS, Mended, doubts_of_gaps, mend
+from sunaug.catalogue_tables import COLUMNS, HEK_COLUMNS, read_flare_table, uniform_columns
+from sunaug.catalogue_times import read_times
 from sunaug.errors import SunaugError, UsageError
-from sunaug.goes_classes import CLASS_FLUX, GOES_CLASS
 
-__all__ = [
-    "FlareCatalogue",
-    "fetch_flares",
-    "read_catalogue",
-    "read_range",
-    "read_table",
-    "read_times",
-    "write_catalogue",
-]
+__all__ = ["FlareCatalogue", "fetch_flares", "read_catalogue", "read_range", "write_catalogue"]
 
-COLUMNS = ("start", "peak", "end", "peak_flux", "region", "source")
 LISTS = {"swpc": "SWPC list, from HEK", "hek": "every GOES flare in HEK"}
 """What `fetch_flares` can ask for."""
 
-_CLASS_SCALING = "classes as listed: operational flux of GOES 8-15 until December 2019, true flux since"
-_COVERS = re.compile(r"^# covers (\S+) to (\S+)$")
-_QUERY_DAYS = 30
-_HEK_COLUMNS = {
-    "event_starttime": "start",
-    "event_peaktime": "peak",
-    "event_endtime": "end",
-    "fl_goescls": "class",
-    "ar_noaanum": "region",
-    "frm_name": "source",
+CLASS_SCALINGS = {
+    "listed": "classes as listed: operational flux of GOES 8-15 until December 2019, true flux since",
+    "operational": "operational flux of GOES 8-15",
+    "true": "true flux",
+    "unknown": "unknown: the list does not say",
 }
+_COVERS = re.compile(r"^# covers (\S+) to (\S+)$")
+_SCALING = re.compile(r"^# scaling (\S+)$")
+_DOUBT = re.compile(r"^# unknown (start|peak) (\S+) to (\S+), at most (\S+)$")
+_QUERY_DAYS = 30
+_LISTED_AFTER = np.timedelta64(24, "h")
+"""The HEK gets SWPC's flares by day; of the last one it may not have all."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +53,41 @@ class FlareCatalogue:
     source : str
         The file's name, for a cube's attributes.
     repairs : dict of str to int
-        What was wrong in the file and mended or left out, with counts.
+        What was wrong in the file and mended, or is unknown, with counts.
     covers : tuple of numpy.datetime64, optional
         The range that was asked for, where the list is the answer to a query.
+    doubts : pandas.DataFrame
+        When flares may have started or peaked of which the list does not tell it, and gaps in the list: columns ``of``
+        (``start`` or ``peak``), ``first`` and ``last`` (the moments between which it lies), ``peak_flux`` (W m-2, the
+        most that it may be).
+    scaling : {"listed", "operational", "true", "unknown"}
+        In what flux the classes are; ``listed`` is SWPC's, which changes in December 2019.
     """
 
     flares: pd.DataFrame
     source: str
     repairs: dict[str, int] = field(default_factory=dict)
     covers: tuple[np.datetime64, np.datetime64] | None = None
+    doubts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(DOUBT_COLUMNS)))
+    scaling: str = "listed"
 
     @property
     def coverage(self) -> tuple[np.datetime64, np.datetime64]:
-        """The range covered, or first start and last known moment: outside of them a label is unknown."""
+        """The range covered, or first start and last known moment: outside of them a label is unknown.
+
+        A flare without an end may be going on, and is not known to have peaked.
+        """
         if self.covers is not None:
             return self.covers
-        return self.flares["start"].to_numpy()[0], np.nanmax(self.flares[["start", "peak"]].to_numpy())
+        start = self.flares["start"].to_numpy()
+        peak = self.flares.loc[self.flares["end"].notna(), "peak"].dropna().to_numpy()
+        return start[0], max(start[-1], peak.max()) if len(peak) else start[-1]
 
     @property
     def provenance(self) -> dict[str, str]:
         """Where the flares come from and in what flux their classes are, for a cube's ``label_sources``."""
         reporters = sorted(set(self.flares["source"].dropna())) if "source" in self.flares else []
-        said = {"source": self.source, "reported_by": ", ".join(reporters), "scaling": _CLASS_SCALING}
+        said = {"source": self.source, "reported_by": ", ".join(reporters), "scaling": CLASS_SCALINGS[self.scaling]}
         return {name: text for name, text in said.items() if text}
 
 
@@ -104,122 +110,91 @@ def read_range(start: np.datetime64 | str, end: np.datetime64 | str) -> tuple[np
     return moments[0], moments[1]
 
 
-def read_times(column: pd.Series) -> pd.Series:
-    """Read ISO times as naive UTC, NaT for what is not a time (as the catalogue's ``T//://Z``)."""
-    return pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601").dt.tz_localize(None)
+@dataclass
+class _Said:
+    """What the lines that start with ``#`` say."""
+
+    covers: tuple[np.datetime64, np.datetime64] | None = None
+    scaling: str | None = None
+    doubts: list[tuple[str, np.datetime64, np.datetime64, float]] = field(default_factory=list)
 
 
-def read_table(path: Path, what: str) -> pd.DataFrame:
-    """Read a CSV as text, passing over lines that start with ``#``; `what` is named in errors."""
-    try:
-        return pd.read_csv(path, dtype=str, skipinitialspace=True, comment="#")
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; give the path of {what}.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise SunaugError(f"{path}: not readable as {what} ({error}).") from None
-
-
-def _class_flux(classes: pd.Series) -> pd.Series:
-    parts = classes.astype("string").str.extract(GOES_CLASS)
-    return parts[1].astype(float).fillna(1.0) * parts[0].str.upper().map(CLASS_FLUX).astype(float)
-
-
-def _columns(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of a `FlareCatalogue` from those of any of the three tables."""
-    names = set(table.columns)
-    if {"Flare Class", "Start Time"} <= names:
-        times = {
-            "start": read_times(table["Start Time"]),
-            "peak": read_times(table["Peak Time"]),
-            "end": read_times(table["End Time"]),
-        }
-        flux, region = _class_flux(table["Flare Class"]), table["Active Region Number"]
-    elif {"date", "start_time", "max_time", "end_time", "goes_class", "noaa_ar"} <= names:
-        times = {
-            name: pd.to_datetime(table["date"] + table[column].str.zfill(4), format="%Y%m%d%H%M", errors="coerce")
-            for name, column in (("start", "start_time"), ("peak", "max_time"), ("end", "end_time"))
-        }
-        flux, region = _class_flux(table["goes_class"]), table["noaa_ar"]
-    elif {"start", "peak", "end"} <= names and names & {"peak_flux", "class"}:
-        times = {name: read_times(table[name]) for name in ("start", "peak", "end")}
-        by_flux = "peak_flux" in names
-        flux = pd.to_numeric(table["peak_flux"], errors="coerce") if by_flux else _class_flux(table["class"])
-        flux = flux.where(flux > 0)
-        region = table["region"] if "region" in names else pd.Series(0, index=table.index)
-    else:
-        raise UsageError(
-            f"{path}: not a flare catalogue: expected the columns 'Flare Class,Start Time,Peak Time,End Time,"
-            f"Active Region Number', 'start,peak,end,peak_flux,region' or those of the SWPC list, found "
-            f"{', '.join(map(str, table.columns[:6]))}."
-        )
-    flares = pd.DataFrame(times).assign(
-        peak_flux=flux, region=pd.to_numeric(region, errors="coerce").fillna(0).astype(int)
-    )
-    return flares.assign(source=table["source"]) if "source" in names else flares
-
-
-def _mend(flares: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Put right what published lists have wrong; what was done, with counts."""
-    repairs = {
-        "unreadable peak time": int(flares["peak"].isna().sum()),
-        "unreadable class or start, left out": int((flares["peak_flux"].isna() | flares["start"].isna()).sum()),
-    }
-    flares = flares.dropna(subset=["peak_flux", "start"])
-    for name in ("peak", "end"):
-        early = flares[name] < flares["start"]
-        repairs[f"{name} before start, moved by a day"] = int(early.sum())
-        flares.loc[early, name] += pd.Timedelta(days=1)
-    duplicated = flares.duplicated()
-    repairs["duplicate rows, dropped"] = int(duplicated.sum())
-    flares = flares[~duplicated].sort_values("start", kind="stable").reset_index(drop=True)
-    for name in ("start", "peak", "end"):
-        flares[name] = flares[name].astype("datetime64[ns]")
-    return flares, {name: count for name, count in repairs.items() if count}
-
-
-def _covers(path: Path) -> tuple[np.datetime64, np.datetime64] | None:
-    """The range in the first line of a table that `write_catalogue` wrote."""
+def _said(path: Path) -> _Said:
+    """Range, scaling and doubts in the lines at the head of a table, as `write_catalogue` writes them."""
+    said = _Said()
     with path.open(encoding="utf-8", errors="replace") as file:
-        match = _COVERS.match(file.readline().strip())
-    if not match:
-        return None
-    try:
-        begin, end = (np.datetime64(text.removesuffix("Z"), "ns") for text in match.groups())
-    except ValueError:
+        for line in file:
+            if not line.startswith("#"):
+                break
+            text = line.strip()
+            try:
+                if match := _COVERS.match(text):
+                    said.covers = _moment(match[1]), _moment(match[2])
+                elif match := _SCALING.match(text):
+                    said.scaling = match[1]
+                elif match := _DOUBT.match(text):
+                    said.doubts.append((match[1], _moment(match[2]), _moment(match[3]), float(match[4])))
+            except ValueError as error:
+                raise SunaugError(
+                    f"{path}: the line {text!r} names no readable range; write '# covers 2017-01-01T00:00Z to "
+                    "2017-02-01T00:00Z'."
+                ) from error
+    if said.scaling not in (None, *CLASS_SCALINGS):
         raise SunaugError(
-            f"{path}: its first line names no readable range; write '# covers 2017-01-01T00:00Z to 2017-02-01T00:00Z'."
-        ) from None
-    return begin, end
+            f"{path}: unknown scaling {said.scaling!r}; write '# scaling operational' or '# scaling true'."
+        )
+    return said
+
+
+def _moment(text: str) -> np.datetime64:
+    return np.datetime64(text.removesuffix("Z"), "ns")
+
+
+def _catalogue(mended: Mended, source: str, said: _Said, scaling: str) -> FlareCatalogue:
+    """The catalogue with what its file says and the gaps that it has."""
+    gaps = doubts_of_gaps(mended.flares["start"].to_numpy(), said.covers)
+    marked = pd.DataFrame(said.doubts, columns=list(DOUBT_COLUMNS)).astype(gaps.dtypes)
+    counts = {
+        "marked as unknown in the file": len(marked),
+        "gaps in an active list, unknown": int((gaps["of"] == "start").sum()),
+    }
+    repairs = mended.repairs | {name: count for name, count in counts.items() if count}
+    known = [one for one in (mended.doubts, marked, gaps) if len(one)]
+    doubts = pd.concat(known, ignore_index=True).drop_duplicates(ignore_index=True) if known else gaps
+    return FlareCatalogue(mended.flares, source, repairs, said.covers, doubts, scaling)
 
 
 def read_catalogue(path: str | Path) -> FlareCatalogue:
-    """Read a flare list: the GOES table, the SWPC list, or the table of `write_catalogue`.
+    """Read a flare list: one of the published layouts, or the table of `write_catalogue`.
 
-    Faults that published lists have are mended and counted: a flare over midnight whose peak or end carries the
-    start's date is moved on by a day; an unreadable peak or end becomes NaT; duplicate rows are dropped; rows without
-    a readable class or start are left out.
+    Faults that published lists have are mended where there is one way to, and counted: a flare over midnight whose peak
+    or end carries the start's date is moved on by a day where that puts it between start and end; duplicate rows are
+    dropped. What cannot be read is kept as doubts, and labels are unknown wherever they matter; so are gaps.
 
     Raises
     ------
     UsageError
         If the file does not exist or has none of the tables' columns.
     SunaugError
-        If no row holds a flare, and the file does not say that it covers a range without any.
+        If no row holds a flare, and the file does not say that it covers a range without any; if a flux is impossible
+        in W m-2; if nothing tells when a flare was.
     """
     path = Path(path)
-    table = read_table(path, "a flare catalogue (CSV)")
-    flares, repairs = _mend(_columns(path, table))
-    covers = _covers(path) if "start" in table.columns else None
-    if flares.empty and covers is None:
+    table, published = read_flare_table(path)
+    mended = mend(str(path), table)
+    said = _Said() if path.suffix in (".json", ".gz") else _said(path)
+    if mended.flares.empty and said.covers is None:
         raise SunaugError(f"{path}: no flare with a readable class and start in {len(table)} rows.")
-    return FlareCatalogue(flares, path.name, repairs, covers)
+    # A list with its range and its reporters is one that was fetched.
+    published |= said.covers is not None and "source" in table and bool(table["source"].notna().any())
+    return _catalogue(mended, path.name, said, said.scaling or ("listed" if published else "unknown"))
 
 
 def write_catalogue(path: str | Path, catalogue: FlareCatalogue) -> None:
     """Write a flare list as CSV: ``start, peak, end, peak_flux, region, source``, times in UTC, flux in W m-2.
 
-    The first line says which range the list covers. `read_catalogue` reads the table back; an old one stands until the
-    new one is whole.
+    The first lines say which range the list covers, in what flux, and what is unknown. `read_catalogue` reads the table
+    back; an old one stands until the new one is whole.
     """
     path = Path(path)
     table = catalogue.flares.assign(source=catalogue.flares.get("source", ""))[list(COLUMNS)].copy()
@@ -229,7 +204,10 @@ def write_catalogue(path: str | Path, catalogue: FlareCatalogue) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8", newline="") as file:
-        file.write(f"# covers {begin}Z to {end}Z\n")
+        file.write(f"# covers {begin}Z to {end}Z\n# scaling {catalogue.scaling}\n")
+        for doubt in catalogue.doubts.itertuples():
+            first, last = (np.datetime_as_string(np.datetime64(one, "ns")) for one in (doubt.first, doubt.last))
+            file.write(f"# unknown {doubt.of} {first}Z to {last}Z, at most {doubt.peak_flux!r}\n")
         table.to_csv(file, index=False, float_format="%.6g", lineterminator="\n")
     part.replace(path)
 
@@ -267,7 +245,7 @@ def fetch_flares(
         from sunpy.net import attrs as a
         from sunpy.net.hek import HEKClient
     except ImportError as error:
-        raise UsageError(f"sunpy's download clients are not installed ({error}): pip install 'sunpy[net]'.") from None
+        raise UsageError(f"sunpy's download clients are not installed ({error}): pip install 'sunpy[net]'.") from error
     client = HEKClient(url) if url else HEKClient()
     # The HEK answers with all events that touch the range; the GOES flares among them are those with a class.
     limits = (a.hek.FL, a.hek.FRM.Name == "SWPC") if source == "swpc" else (a.hek.FL, a.hek.OBS.Observatory == "GOES")
@@ -281,15 +259,26 @@ def fetch_flares(
             reason = getattr(error, "reason", None) or error
             raise SunaugError(
                 f"{urlsplit(client.url).netloc}: no answer from the HEK ({reason}); check the network and try again."
-            ) from None
+            ) from error
         if len(found):
             part = found["event_starttime", "event_peaktime", "event_endtime", "fl_goescls", "ar_noaanum", "frm_name"]
             flares = part.to_pandas()
             starts = read_times(flares["event_starttime"])
-            parts.append(flares[(starts >= first) & (starts < last)])
-    answer = pd.concat(parts) if parts else pd.DataFrame(columns=list(_HEK_COLUMNS), dtype=object)
-    table = answer.rename(columns=_HEK_COLUMNS)
+            parts.append(flares[((starts >= first) & (starts < last)) | starts.isna()])
+    answer = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(HEK_COLUMNS), dtype=object)
+    # Events that others saw on images have no X-ray class; a flare of SWPC without one is a flare of unknown class.
+    classless = answer["fl_goescls"].fillna("").astype(str).str.strip().eq("") & (answer["frm_name"] != "SWPC")
     name = f"{LISTS[source]}, {begin.astype('datetime64[m]')} to {stop.astype('datetime64[m]')}"
-    flares, repairs = _mend(_columns(Path(name), table.reset_index(drop=True)))
+    table, _ = uniform_columns(Path(name), answer[~classless].reset_index(drop=True))
+    mended = mend(name, table.astype(object).where(table.notna(), None).map(_text))
+    if classless.any():
+        mended = replace(
+            mended, repairs=mended.repairs | {"events without a GOES class, left out": int(classless.sum())}
+        )
     # What has not happened yet is not known.
-    return FlareCatalogue(flares, name, repairs, (begin, max(begin, min(stop, np.datetime64("now", "ns")))))
+    latest = np.datetime64("now", "ns") - _LISTED_AFTER
+    return _catalogue(mended, name, _Said(covers=(begin, max(begin, min(stop, latest)))), "listed")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sunaug.errors import UsageError
 
-__all__ = ["CLASS_FLUX", "GOES_CLASS", "class_letters", "format_goes_class", "parse_goes_class"]
+__all__ = ["CLASS_FLUX", "GOES_CLASS", "GREATEST_FLUX", "class_letters", "format_goes_class", "parse_goes_class"]
 
 CLASS_FLUX = {"A": 1e-8, "B": 1e-7, "C": 1e-6, "M": 1e-5, "X": 1e-4}
+GREATEST_FLUX = 0.1
+"""W m-2, X1000: no flare comes near (the strongest measured, of 2003-11-04, was about X45)."""
 GOES_CLASS = re.compile(r"^\s*([ABCMX])\s*(\d+(?:\.\d*)?|\.\d+)?\s*\+?\s*$", re.IGNORECASE)
 
 
@@ -34,13 +36,16 @@ def parse_goes_class(text: str) -> float:
     Raises
     ------
     UsageError
-        If `text` is not a GOES class.
+        If `text` is not a GOES class, or one of which there is no flare.
     """
     match = GOES_CLASS.match(str(text))
     number = float(match[2]) if match and match[2] else 1.0
     if not match or number <= 0:
         raise UsageError(f"{text!r} is not a GOES class: write a letter A, B, C, M or X and a number, as M1.0.")
-    return number * CLASS_FLUX[match[1].upper()]
+    flux = number * CLASS_FLUX[match[1].upper()]
+    if flux > GREATEST_FLUX:
+        raise UsageError(f"{text!r} is no class of a flare: the strongest that was ever measured was about X45.")
+    return flux
 
 
 def format_goes_class(flux: float) -> str:
@@ -61,7 +66,7 @@ def format_goes_class(flux: float) -> str:
 def class_letters(flux: ArrayLike) -> NDArray[np.str_]:
     """Letter of each flux (W m-2): ``A`` to ``X``, and an empty text for 0, NaN and anything below A1.0."""
     # A catalogue's "M1.0" is 10 * 1e-6 in some files and 1e-5 in others; half an ulp must not change its class.
-    values = np.nan_to_num(np.asarray(flux, dtype=np.float64)) * (1 + 1e-6)
+    values = np.nan_to_num(np.asarray(flux, dtype=np.float64), posinf=np.inf) * (1 + 1e-6)
     borders = np.array(list(CLASS_FLUX.values()))
     letters = np.array(["", *CLASS_FLUX])
     return letters[np.searchsorted(borders, values, side="right")]

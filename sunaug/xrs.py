@@ -1,14 +1,15 @@
-"""GOES X-ray flux, 1-8 Å (XRS-B), from CSV or from the NetCDF files that NOAA publishes.
+"""GOES X-ray flux, 1-8 Å (XRS-B), from CSV, from the NetCDF files that NOAA publishes, or from the SDAC's FITS files.
 
-Which flux a file holds:
+Which flux a file holds (its *scaling*):
 
 - GOES 8 to 15, operational data: 0.7 of the true flux, a factor that SWPC put in to match GOES-7 and that the classes
   of those years carry too;
-- GOES 8 to 15, science-quality data (file names begin with ``sci_``): true flux, the factor was taken out;
+- GOES 8 to 15, data that NOAA reprocessed to science quality: true flux, the factor was taken out;
 - GOES 16 and later, operational or science-quality: true flux;
-- CSV: the file does not say, so the scaling is unknown unless the caller states it.
+- CSV: unknown, unless a first line ``# scaling operational`` or the caller states it.
 
 So a flare listed as M1.0 in 2012 reads 1.0e-5 W m-2 in operational data and 1.43e-5 in science-quality data.
+`sunaug.xrs_files` says by what a file is recognised.
 
 References
 ----------
@@ -18,19 +19,18 @@ Machol, Viereck & Jones, GOES X-ray Sensor (XRS) Measurements (NOAA NCEI), on th
 
 from __future__ import annotations
 
-import re
-import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sunaug.catalogues import read_table, read_times
 from sunaug.errors import SunaugError, UsageError
+from sunaug.goes_classes import GREATEST_FLUX
+from sunaug.xrs_files import Readings, read_xrs_file
 
 __all__ = ["OPERATIONAL_FACTOR", "SCALINGS", "XrsSeries", "read_xrs"]
 
@@ -38,7 +38,9 @@ OPERATIONAL_FACTOR = 0.7
 """Operational XRS-B flux of GOES 8-15 over the true flux."""
 SCALINGS = ("operational", "true", "unknown")
 
-_SATELLITE = re.compile(r"(?:_g|goes[ _-]?)(\d{2})(?!\d)", re.IGNORECASE)
+_SHORTEST_HOLE = np.timedelta64(5, "m")
+_HOLE_STEPS = 3
+_TICK = np.timedelta64(1, "ns")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class XrsSeries:
         ``operational`` (0.7 of the true flux), ``true`` or ``unknown``.
     rescaled : bool
         Whether operational flux was divided by 0.7 to make it true.
+    left_out : dict of str to int
+        How many readings are NaN, and how many rows were passed over, by reason.
     """
 
     time: NDArray[np.datetime64]
@@ -67,6 +71,7 @@ class XrsSeries:
     satellite: str = ""
     scaling: str = "unknown"
     rescaled: bool = False
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def coverage(self) -> tuple[np.datetime64, np.datetime64]:
@@ -74,34 +79,46 @@ class XrsSeries:
         return self.time[0], self.time[-1]
 
     @property
+    def holes(self) -> pd.DataFrame:
+        """Stretches without a reading that a flare fits into, in the columns of a catalogue's doubts."""
+        known = self.time[np.isfinite(self.flux)]
+        edges = np.concatenate([self.time[:1], known, self.time[-1:]])
+        usual = np.median(np.diff(self.time)) if len(self.time) > 1 else np.timedelta64(0, "ns")
+        wide = np.diff(edges) > max(_SHORTEST_HOLE, _HOLE_STEPS * usual)
+        first, last = edges[:-1][wide] + _TICK, edges[1:][wide] - _TICK
+        return pd.DataFrame({"first": first, "last": last, "peak_flux": np.inf})
+
+    @property
     def provenance(self) -> dict[str, str]:
-        """Source, satellite and scaling, for a cube's ``label_sources``."""
+        """Source, satellite, scaling and what was left out, for a cube's ``label_sources``."""
         scaling = f"true, operational flux divided by {OPERATIONAL_FACTOR}" if self.rescaled else self.scaling
-        said = {"source": self.source, "satellite": self.satellite, "scaling": scaling}
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.items())
+        said = {"source": self.source, "satellite": self.satellite, "scaling": scaling, "left_out": left_out}
         return {name: text for name, text in said.items() if text}
 
 
 def read_xrs(
     path: str | Path | Sequence[str | Path], *, true_flux: bool = False, scaling: str | None = None
 ) -> XrsSeries:
-    """Read GOES X-ray flux from CSV or NetCDF files.
+    """Read GOES X-ray flux from CSV, NetCDF or FITS files.
 
     Parameters
     ----------
     path : str, pathlib.Path or sequence of them
         A CSV with the columns ``time`` and ``xrsb`` (1-8 Å, W m-2), gzip or plain; a NetCDF file of NOAA
-        (``sci_gxrs-l2-irrad_g15``, ``sci_xrsf-l2-avg1m_g16`` and their like); several files; or a folder of NetCDF
-        files, read in the order of their names. Where files overlap, the one given first counts.
+        (``sci_gxrs-l2-irrad_g15``, ``sci_xrsf-l2-avg1m_g16`` and their like); a FITS file of the SDAC; several files;
+        or a folder of NetCDF files, read in the order of their names. Where files overlap, the one given first counts.
     true_flux : bool
         Whether to divide operational flux by 0.7. Classes in the lists of the GOES 8-15 years are by operational flux:
-        leave it out to compare with them.
+        omit it to compare with them.
     scaling : {"operational", "true"}, optional
         What files hold that do not say it themselves (CSV).
 
     Returns
     -------
     XrsSeries
-        Nothing is resampled. Readings that are flagged (quality other than 0), filled or not positive are NaN.
+        Nothing is resampled. Readings that the file's own flags do not call good, that are filled or not positive are
+        NaN and counted in ``left_out``.
 
     Raises
     ------
@@ -109,7 +126,7 @@ def read_xrs(
         If a file does not exist or lacks the columns; if true flux is asked for and the scaling is unknown; if files of
         different scaling are given without `true_flux`.
     SunaugError
-        If a file cannot be read.
+        If a file cannot be read, or its flux is not in W m-2.
     """
     if scaling is not None and scaling not in SCALINGS:
         raise UsageError(f"unknown scaling {scaling!r}: choose {' or '.join(SCALINGS[:2])}.")
@@ -138,63 +155,49 @@ def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _read_file(path: Path, scaling: str | None) -> XrsSeries:
-    series = _read_netcdf(path) if path.suffix == ".nc" else _read_csv(path)
+    series = _series(path, read_xrs_file(path))
     if series.scaling == "unknown" and scaling:
         series = replace(series, scaling=scaling)
     return series
 
 
-def _read_csv(path: Path) -> XrsSeries:
-    table = read_table(path, "GOES X-ray flux (CSV)")
-    if not {"time", "xrsb"} <= set(table.columns):
-        raise UsageError(f"{path}: not GOES X-ray flux: expected the columns 'time' and 'xrsb' (W m-2).")
-    flux = pd.Series(pd.to_numeric(table["xrsb"], errors="coerce").to_numpy(), index=read_times(table["time"]))
-    return _series(path, flux, satellite="", scaling="unknown")
-
-
-def _read_netcdf(path: Path) -> XrsSeries:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; give the path of GOES X-ray flux (NetCDF).")
-    try:
-        with warnings.catch_warnings():
-            # sunpy announces that packages for other kinds of series are missing.
-            warnings.simplefilter("ignore")
-            import h5py  # noqa: F401  h5netcdf imports without it and then cannot open a file
-            from sunpy.timeseries import TimeSeries
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: reading NetCDF needs another package ({error}): pip install h5netcdf h5py."
-        ) from None
-    try:
-        opened: Any = TimeSeries(str(path), source="XRS")
-        table, header = opened.to_dataframe(), opened.meta.metas[0]
-        flux = table["xrsb"].where(table["xrsb_quality"] == 0)
-    except Exception as error:  # whatever sunpy and HDF5 raise on other layouts and damaged bytes
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SunaugError(f"{path}: not readable as GOES X-ray flux (NetCDF) of NOAA ({line}).") from None
-    identity = f"{header.get('id', '')} {path.name}"
-    match = _SATELLITE.search(f"{identity} {header.get('platform', '')}")
-    if match is None:
-        return _series(path, flux, satellite="", scaling="unknown")
-    reprocessed = "sci_" in identity
-    scaling = "true" if int(match[1]) >= 16 or reprocessed else "operational"
-    return _series(path, flux, satellite=f"GOES-{int(match[1])}", scaling=scaling)
-
-
-def _series(path: Path, flux: pd.Series, *, satellite: str, scaling: str) -> XrsSeries:
-    known = flux[flux.index.notna()].sort_index(kind="stable")
+def _series(path: Path, read: Readings) -> XrsSeries:
+    timed = read.flux.index.notna()
+    known, good = read.flux[timed], read.good[timed]
     if known.empty:
-        raise SunaugError(f"{path}: no row with a readable time in {len(flux)} rows.")
+        raise SunaugError(f"{path}: no row with a readable time in {len(read.flux)} rows.")
     values = known.to_numpy(dtype=np.float64)
+    if not read.of_archive and (values > GREATEST_FLUX).any():
+        # An archive's file states its unit; a stray value there is one bad reading.
+        raise SunaugError(
+            f"{path}: xrsb {values[values > GREATEST_FLUX][0]:g} is no flux in W m-2; an X5.4 flare is 5.4e-4: write "
+            "the column in W m-2."
+        )
     # Missing readings are written as negative fill values in the published files.
-    values = np.where(values > 0, values, np.nan)
-    return XrsSeries(known.index.to_numpy("datetime64[ns]"), values, path.name, satellite, scaling)
+    missing, strong = ~(values > 0), values > GREATEST_FLUX
+    left_out = {
+        "without a readable time": int((~timed).sum()),
+        "flagged": int((~good & ~missing).sum()),
+        "missing or not positive": int(missing.sum()),
+        "impossibly strong": int((strong & good).sum()),
+    }
+    values = np.where(missing | strong | ~good, np.nan, values)
+    order = np.argsort(known.index, kind="stable")
+    return XrsSeries(
+        known.index.to_numpy("datetime64[ns]")[order],
+        values[order],
+        path.name,
+        read.satellite,
+        read.scaling,
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )
 
 
 def _to_true_flux(series: XrsSeries) -> XrsSeries:
     if series.scaling == "unknown":
         raise UsageError(
-            f"{series.source}: does not say whether its flux is operational or true; state it (scaling='operational')."
+            f"{series.source}: does not say whether its flux is operational or true; state it (scaling='operational', "
+            "or a first line '# scaling operational' in the CSV)."
         )
     if series.scaling == "true":
         return series
@@ -224,4 +227,5 @@ def _join(parts: Iterable[XrsSeries]) -> XrsSeries:
         satellites,
         first.scaling,
         any(one.rescaled for one in (first, *rest)),
+        dict(sum((Counter(one.left_out) for one in (first, *rest)), Counter())),
     )

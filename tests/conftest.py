@@ -1,12 +1,26 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.hek import serve
 
 # Tiny networks and frames run faster on one thread than on several; the commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# The same 200 examples each time; SUNAUG_HYPOTHESIS_EXAMPLES=10000 draws so many new ones.
+_EXAMPLES = os.environ.get("SUNAUG_HYPOTHESIS_EXAMPLES")
+hypothesis.settings.register_profile(
+    "sunaug",
+    max_examples=int(_EXAMPLES or 200),
+    derandomize=_EXAMPLES is None,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sunaug")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,7 +22,8 @@ def test_swpc_flares_come_over_several_pages_and_months(hek):
 def test_all_of_hek_keeps_every_reporter_and_leaves_out_what_has_no_class(hek):
     catalogue = fetch_flares("2017-09-04", "2017-09-08", "hek", url=hek.url)
     assert list(catalogue.flares["source"]) == ["SWPC", "SSW Latest Events", "SWPC", "SWPC"]
-    assert catalogue.repairs == {"unreadable class or start, left out": 1}
+    assert catalogue.repairs == {"events without a GOES class, left out": 1}
+    assert catalogue.doubts.empty
 
 
 def test_a_fetched_list_is_written_and_read_back(hek, tmp_path):
@@ -46,19 +47,20 @@ def test_a_range_without_flares_is_quiet_and_not_an_error(hek, tmp_path):
 
 def test_what_has_not_happened_yet_is_unknown(hek):
     now = np.datetime64("now", "ns")
-    begin, end = fetch_flares(now - np.timedelta64(1, "D"), now + np.timedelta64(9, "D"), url=hek.url).coverage
-    assert begin < end < now + np.timedelta64(1, "h")
+    begin, end = fetch_flares(now - np.timedelta64(3, "D"), now + np.timedelta64(9, "D"), url=hek.url).coverage
+    assert begin < end < now - np.timedelta64(23, "h"), "nor is the last day's list complete"
 
 
 def test_classes_may_stand_in_place_of_fluxes(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text(
-        "start,peak,end,class\n2017-09-06T11:53Z,2017-09-06T12:02Z,,X9.3\n2017-09-07,,,M1\n2017-09-08,,,?\n"
+        "start,peak,end,class\n2017-09-06T11:53Z,2017-09-06T12:02Z,,X9.3\n2017-09-07T01:00,,,M1\n2017-09-08T01:00,,,?\n"
     )
     read = read_catalogue(path)
     np.testing.assert_allclose(read.flares["peak_flux"], [9.3e-4, 1e-5])
-    assert read.repairs["unreadable class or start, left out"] == 1
+    assert read.repairs["unreadable class or flux, unknown"] == 1
     assert read.provenance["source"] == "own.csv"
+    assert read.provenance["scaling"].startswith("unknown")
 
 
 def test_an_unreadable_range_in_the_first_line_is_named(tmp_path):

@@ -67,7 +67,7 @@ def test_faults_of_the_published_list_are_mended_and_counted(tmp_path):
     assert str(first["end"]) == "2012-04-02 00:10:00"
     assert read.repairs == {
         "unreadable peak time": 1,
-        "unreadable class or start, left out": 1,
+        "unreadable class or flux, unknown": 1,
         "peak before start, moved by a day": 1,
         "end before start, moved by a day": 2,
         "duplicate rows, dropped": 1,
@@ -135,7 +135,10 @@ def test_a_missing_catalogue_is_wrong_usage(tmp_path):
 def test_the_published_catalogue_with_its_known_faults(real_data):
     catalogue = read_catalogue(real_data / "flares" / "goes_flares_1996_2022.csv")
     assert catalogue.repairs["unreadable peak time"] == 25
-    assert catalogue.repairs["peak before start, moved by a day"] == 262
+    assert catalogue.repairs["peak before start, moved by a day"] == 258
+    assert catalogue.repairs["peak before start, unknown"] == 4, "19:42, 00:45, 19:49 is not a peak over midnight"
+    assert catalogue.repairs["peak after end, unknown"] == 7
+    assert "gaps in an active list, unknown" not in catalogue.repairs, "154 days of 2008 without a flare were quiet"
     assert catalogue.repairs["duplicate rows, dropped"] == 24
     assert (catalogue.flares["peak"].dropna() >= catalogue.flares.loc[catalogue.flares["peak"].notna(), "start"]).all()
     assert format_goes_class(catalogue.flares["peak_flux"].max()) == "X20.0"
