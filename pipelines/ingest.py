@@ -17,7 +17,7 @@ import os
 import time as clock
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from upath import UPath
 
 from pipelines.filling import USABLE, Filling, Plan, Report
 from pipelines.frames import Frame, group_frames, leave_out_known, leave_out_partial, refer_files
+from pipelines.labels import joined_attributes, label_attributes, label_notes
 from pipelines.options import IngestOptions, encoding_step
 from pipelines.rejections import Rejection, read_rejections, rejections_path, write_rejections
 from pipelines.tasks import check_scheduler, run_tasks
@@ -301,11 +302,10 @@ class _Run:
                     "again, or remove the cube."
                 )
             begun = self._taken_over(begun)
-            return self.fill(self.plan(begun), begun, existing.attrs["ingests"])
+            return self.fill(self.plan(begun), begun, existing.attrs["ingests"], self._tell_labels())
         begun = self._progress(fingerprint, 0)
         plan = self.plan(begun)
         bits = self.options.bits(self.intensity_scale)
-        listed = self.catalogue.provenance if self.catalogue else "none"
         create_cube(
             self.cube,
             channels=self.channels,
@@ -318,11 +318,7 @@ class _Run:
             saturated_share=self.options.saturation_mask,
             attrs={
                 "processing": [*plan.calibration.steps(self.source_scale), consistency_step(), encoding_step(bits)],
-                "label_sources": {
-                    "forecast_flux": listed,
-                    "nowcast_flux": self.series.provenance if self.series else listed,
-                },
-                "catalogue_repairs": self.catalogue.repairs if self.catalogue else {},
+                **self._tell_labels(),
                 "ingest_settings": self.options.recorded(self.channels),
                 "ingests": [],
                 IN_PROGRESS: begun,
@@ -346,7 +342,14 @@ class _Run:
             start, _ = grow_cube(self.cube, self.times, self.lease)
             begun = self._progress(fingerprint, start)
         begun = self._taken_over(begun)
-        return self.fill(self.plan(begun), begun, existing.attrs["ingests"])
+        return self.fill(self.plan(begun), begun, existing.attrs["ingests"], self._tell_labels(existing.attrs))
+
+    def _tell_labels(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What the cube says of its labels, beside what it said `before`; also noted for the user."""
+        said = label_attributes(self.times, self.catalogue, self.series)
+        said = said if before is None else joined_attributes(before, said)
+        self.notes += label_notes(said)
+        return said
 
     def _check_alike(self, existing: xr.Dataset) -> None:
         """Refuse to append what is of another kind, or made with other options."""
@@ -371,9 +374,9 @@ class _Run:
         return mine
 
     def fill(
-        self, plan: Plan, begun: dict[str, Any], ingests: list[dict[str, Any]]
+        self, plan: Plan, begun: dict[str, Any], ingests: list[dict[str, Any]], labels: dict[str, Any] | None = None
     ) -> tuple[dict[str, int], list[Rejection]]:
-        """Fill the frames that are pending and show them to readers."""
+        """Fill the frames that are pending and show them to readers, with the attributes `labels`."""
         table = rejections_path(self.cube)
         earlier = read_rejections(table)
         # A first ingest's table is its own, begun anew; an append keeps what others wrote before it.
@@ -396,7 +399,7 @@ class _Run:
             raise SunaugError(_nothing_usable([*self.rejected, *found], len(self.inputs)))
         statistics = filling.statistics()
         done = {name: value for name, value in begun.items() if name not in ("faulty", "run")}
-        attributes = {"statistics": statistics, "ingests": [*ingests, done], IN_PROGRESS: None}
+        attributes = {"statistics": statistics, "ingests": [*ingests, done], IN_PROGRESS: None} | (labels or {})
         commit(self.cube, attributes, self.lease)
         return _counts(status), [*self.rejected, *found]
 
@@ -404,11 +407,16 @@ class _Run:
         """Labels first: nothing but the frames themselves may be missing from a cube that was stopped."""
         group = open_arrays(self.cube, committed=False, lease=self.lease)
         record = self.series if self.series is not None else self.catalogue
+        labels = {}
         if self.catalogue is not None:
-            labels = forecast_flux(self.times, self.catalogue)
-            writable(group, "forecast_flux")[filling.start : filling.stop] = labels
+            labels["forecast_flux"] = forecast_flux(self.times, self.catalogue)
         if record is not None:
-            writable(group, "nowcast_flux")[filling.start : filling.stop] = nowcast_flux(self.times, record)
+            labels["nowcast_flux"] = nowcast_flux(self.times, record)
+        for name, values in labels.items():
+            writable(group, name)[filling.start : filling.stop] = values
+            unknown = int(np.isnan(values).sum())
+            if unknown:
+                self.notes.append(f"{name} is unknown for {unknown:,} of {len(values):,} frames")
 
 
 def _as_before(cube: UPath, existing: xr.Dataset, options: dict[str, Any]) -> dict[str, Any]:

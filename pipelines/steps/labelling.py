@@ -45,6 +45,7 @@ class LabelsStep:
         said = [
             f"{name}: {found.filled[name]:,} filled in, {found.unknown[name]:,} still unknown"
             + (f", {found.differ[name]:,} told otherwise by now and left as they were" if found.differ[name] else "")
+            + (f", {found.doubted[name]:,} unknown by now and left as they were" if found.doubted[name] else "")
             for name in found.filled
         ]
         return Done(task.key, "; ".join(said))

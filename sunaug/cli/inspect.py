@@ -119,6 +119,7 @@ def _record_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
 
     import numpy as np
 
+    from pipelines.labels import label_notes
     from pipelines.rejections import read_rejections, rejections_path
     from sunaug.cube import FrameStatus
     from sunaug.cube.schema import SPLIT_NAMES
@@ -138,6 +139,10 @@ def _record_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
             if one["pixels"]:
                 quantiles = ", ".join(f"{float(key):.2%} {value:.4g}" for key, value in share.items())
                 lines.append((f"  {name}", f"mean {one['mean']:.4g}, maximum {one['maximum']:.4g}; {quantiles}"))
+    scales = cube.attrs.get("label_scales", {})
+    if scales:
+        lines.append(("label scale", ", ".join(f"{name} {scale}" for name, scale in scales.items())))
+    lines += [("label note", note) for note in label_notes(cube.attrs)]
     times = cube["time"].values[usable]
     gaps = find_gaps(times)
     if gaps:
