@@ -281,8 +281,7 @@ class _Row:
         if not self.end < self.start:
             return
         moved = self._over_midnight(self.end)
-        peak = self.peak + _DAY if self.peak < self.start else self.peak
-        if self.start <= moved <= self.start + _LONGEST_OVER_MIDNIGHT and not peak > moved:
+        if self.start <= moved <= self.start + _LONGEST_OVER_MIDNIGHT:
             self.end = moved
             repairs["end before start, moved by a day"] += 1
         else:

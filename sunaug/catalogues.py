@@ -36,7 +36,10 @@ CLASS_SCALINGS = {
 _COVERS = re.compile(r"^# covers (\S+) to (\S+)$")
 _SCALING = re.compile(r"^# scaling (\S+)$")
 _DOUBT = re.compile(r"^# unknown (start|peak) (\S+) to (\S+), at most (\S+)$")
+_MENDED = re.compile(r"^# mended (\d+) x (.+)$")
 _QUERY_DAYS = 30
+_MARKED = "marked as unknown in the file"
+_BEFORE = " (when it was written)"
 _LISTED_AFTER = np.timedelta64(24, "h")
 """The HEK gets SWPC's flares by day; of the last one it may not have all."""
 
@@ -117,6 +120,7 @@ class _Said:
     covers: tuple[np.datetime64, np.datetime64] | None = None
     scaling: str | None = None
     doubts: list[tuple[str, np.datetime64, np.datetime64, float]] = field(default_factory=list)
+    mended: dict[str, int] = field(default_factory=dict)
 
 
 def _said(path: Path) -> _Said:
@@ -134,6 +138,8 @@ def _said(path: Path) -> _Said:
                     said.scaling = match[1]
                 elif match := _DOUBT.match(text):
                     said.doubts.append((match[1], _moment(match[2]), _moment(match[3]), float(match[4])))
+                elif match := _MENDED.match(text):
+                    said.mended[match[2]] = int(match[1])
             except ValueError as error:
                 raise SunaugError(
                     f"{path}: the line {text!r} names no readable range; write '# covers 2017-01-01T00:00Z to "
@@ -155,10 +161,11 @@ def _catalogue(mended: Mended, source: str, said: _Said, scaling: str) -> FlareC
     gaps = doubts_of_gaps(mended.flares["start"].to_numpy(), said.covers)
     marked = pd.DataFrame(said.doubts, columns=list(DOUBT_COLUMNS)).astype(gaps.dtypes)
     counts = {
-        "marked as unknown in the file": len(marked),
+        _MARKED: len(marked),
         "gaps in an active list, unknown": int((gaps["of"] == "start").sum()),
     }
     repairs = mended.repairs | {name: count for name, count in counts.items() if count}
+    repairs |= {f"{name.removesuffix(_BEFORE)}{_BEFORE}": count for name, count in said.mended.items()}
     known = [one for one in (mended.doubts, marked, gaps) if len(one)]
     doubts = pd.concat(known, ignore_index=True).drop_duplicates(ignore_index=True) if known else gaps
     return FlareCatalogue(mended.flares, source, repairs, said.covers, doubts, scaling)
@@ -193,21 +200,23 @@ def read_catalogue(path: str | Path) -> FlareCatalogue:
 def write_catalogue(path: str | Path, catalogue: FlareCatalogue) -> None:
     """Write a flare list as CSV: ``start, peak, end, peak_flux, region, source``, times in UTC, flux in W m-2.
 
-    The first lines say which range the list covers, in what flux, and what is unknown. `read_catalogue` reads the table
-    back; an old one stands until the new one is whole.
+    The first lines say which range the list covers, in what flux, what is unknown, and what was mended.
+    `read_catalogue` reads the table back; an old one stands until the new one is whole.
     """
     path = Path(path)
     table = catalogue.flares.assign(source=catalogue.flares.get("source", ""))[list(COLUMNS)].copy()
     for name in ("start", "peak", "end"):
         table[name] = table[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     begin, end = (np.datetime_as_string(moment, unit="s") for moment in catalogue.coverage)
+    mended = {name: count for name, count in catalogue.repairs.items() if name != _MARKED}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8", newline="") as file:
         file.write(f"# covers {begin}Z to {end}Z\n# scaling {catalogue.scaling}\n")
         for doubt in catalogue.doubts.itertuples():
             first, last = (np.datetime_as_string(np.datetime64(one, "ns")) for one in (doubt.first, doubt.last))
-            file.write(f"# unknown {doubt.of} {first}Z to {last}Z, at most {doubt.peak_flux!r}\n")
+            file.write(f"# unknown {doubt.of} {first}Z to {last}Z, at most {float(doubt.peak_flux)!r}\n")
+        file.writelines(f"# mended {count} x {name}\n" for name, count in mended.items())
         table.to_csv(file, index=False, float_format="%.6g", lineterminator="\n")
     part.replace(path)
 

@@ -69,12 +69,15 @@ def joined_scale(one: str, other: str) -> str:
 
 def scale_notes(scales: Mapping[str, str]) -> list[str]:
     """What a user of the labels has to know of their scales, in sentences without a full stop."""
-    notes = [
-        f"{name} is in an unknown X-ray scale: its table does not say whether it is operational flux (of GOES 8-15, "
-        f"{OPERATIONAL_FACTOR} of the true one) or true flux; a CSV can say it in its first line, as '# scaling true'"
-        for name, scale in scales.items()
-        if scale == "unknown"
-    ]
+    unknown = [name for name, scale in scales.items() if scale == "unknown"]
+    notes = []
+    if unknown:
+        notes.append(
+            f"the X-ray scale of {' and '.join(unknown)} is unknown: the table does not say whether it holds "
+            f"operational flux (of GOES 8-15, {OPERATIONAL_FACTOR} of true flux) or true flux; a CSV says it in a "
+            "first line "
+            "'# scaling operational' or '# scaling true'"
+        )
     notes += [
         f"{name} is in two X-ray scales ({scale}; operational flux is {OPERATIONAL_FACTOR} of true flux), so one class "
         "is not one flux"

@@ -106,6 +106,8 @@ def light_curve(
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_ylabel("mean / median")
     flares = f"; {len(peaks)} flares of M1.0 or more marked" if peaks else ""
+    unknown = int(np.isnan(nowcast_flux).sum())
+    flares += f"; {unknown:,} frames without a known flux" if unknown else ""
     axes.set_title(f"mean intensity of {len(times):,} usable frames, UTC{flares}", fontsize=9, loc="left")
     axes.margins(x=0.01)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7, ncols=len(channels), frameon=False)

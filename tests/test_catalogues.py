@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,6 +63,74 @@ def test_classes_may_stand_in_place_of_fluxes(tmp_path):
     assert read.repairs["unreadable class or flux, unknown"] == 1
     assert read.provenance["source"] == "own.csv"
     assert read.provenance["scaling"].startswith("unknown")
+
+
+def test_the_json_of_swpc_and_hek_is_read(tmp_path):
+    path = tmp_path / "xray-flares-7-day.json"
+    flare = {"time_tag": "2026-09-02T18:57:00Z", "begin_time": "2026-09-02T18:57:00Z", "satellite": 18}
+    flare |= {"max_time": "2026-09-02T19:20:00Z", "max_class": "M3.0", "max_xrlong": 3e-05}
+    later = flare | {"begin_time": "2026-09-05T02:10:00Z", "max_time": "2026-09-05T02:31:00Z", "end_time": "Unk"}
+    path.write_text(json.dumps([flare | {"end_time": "2026-09-02T19:48:00Z"}, later]))
+    read = read_catalogue(path)
+    np.testing.assert_allclose(read.flares["peak_flux"], [3e-5, 3e-5])
+    assert [str(one) for one in read.flares["peak"]] == ["2026-09-02 19:20:00", "2026-09-05 02:31:00"]
+    assert read.scaling == "listed"
+    event = {"event_starttime": "2017-09-06T11:53:00", "event_peaktime": "2017-09-06T12:02:00", "ar_noaanum": 12673}
+    event |= {"event_endtime": "2017-09-06T12:10:00", "fl_goescls": "X9.3", "frm_name": "SWPC"}
+    (tmp_path / "hek.json").write_text(json.dumps({"result": [event]}))
+    (tmp_path / "hek.csv").write_text(f"{','.join(event)}\n{','.join(map(str, event.values()))}\n")
+    for name in ("hek.json", "hek.csv"):
+        (row,) = read_catalogue(tmp_path / name).flares.itertuples()
+        assert (row.peak_flux, row.region, row.source) == (pytest.approx(9.3e-4), 12673, "SWPC")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", b"[]", "an empty list"),
+        ("a.json", b"{", "not readable as JSON"),
+        ("a.json", b'{"a": 1}', "not a list of flares"),
+        ("a.json", b'[{"time": 1}]', "not a flare catalogue"),
+        ("events.txt", b":Product: 20120307events.txt\n:Created: 2012 Mar 08\n", "SWPC's daily list of events"),
+        ("a.csv", b"<!DOCTYPE html>", "a web page"),
+        ("a.csv", b"SIMPLE  =                    T", "a FITS file"),
+        ("a.csv", b"a,b\n\xff\xfe\x00", "it is not text"),
+    ],
+)
+def test_other_files_are_named_for_what_they_are(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SunaugError, match=message) as raised:
+        read_catalogue(tmp_path / name)
+    assert "codec" not in str(raised.value)
+
+
+def test_what_is_unknown_stays_unknown_when_it_is_written_and_read_back(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(
+        "start,peak,end,class\n2017-09-01T01:00,2017-09-01T01:05,2017-09-01T01:10,C1.0\n"
+        "2017-09-06T11:53,2017-09-06T12:02,,?\n2017-09-07T25:00,2017-09-07T//,,X1.0\n"
+        "2017-09-20T01:00,2017-09-20T01:05,2017-09-20T01:10,C1.0\n"
+    )
+    read = read_catalogue(path)
+    write_catalogue(tmp_path / "again.csv", read)
+    again = read_catalogue(tmp_path / "again.csv")
+    times = np.arange("2017-09-02", "2017-09-18", np.timedelta64(1, "h"), "datetime64[ns]")
+    assert 24 < np.isnan(forecast_flux(times, read)).sum() < 24 * 4
+    for label in (forecast_flux, nowcast_flux):
+        np.testing.assert_array_equal(label(times, again), label(times, read))
+    assert again.scaling == read.scaling == "unknown"
+    assert again.repairs["unreadable class or flux, unknown (when it was written)"] == 1
+    write_catalogue(tmp_path / "again.csv", again)
+    assert read_catalogue(tmp_path / "again.csv").repairs == again.repairs
+
+
+def test_a_list_says_its_scaling_in_a_first_line(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("# scaling true\nstart,peak,end,class\n2017-09-07T01:00,,,M1.0\n")
+    assert read_catalogue(path).scaling == "true"
+    path.write_text("# scaling 0.7\nstart,peak,end,class\n2017-09-07T01:00,,,M1.0\n")
+    with pytest.raises(SunaugError, match=r"unknown scaling '0\.7'"):
+        read_catalogue(path)
 
 
 def test_an_unreadable_range_in_the_first_line_is_named(tmp_path):

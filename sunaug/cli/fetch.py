@@ -92,3 +92,5 @@ def _fetch_flares(out: Path, start: str, end: str, source: str) -> None:
     letters = list(class_letters(catalogue.flares["peak_flux"]))
     counts = ", ".join(f"{letter} {letters.count(letter):,}" for letter in "XMCBA" if letter in letters)
     typer.echo(f"{out}: {len(letters):,} flares ({counts or 'a quiet range'}) of {catalogue.source}.")
+    for kind, count in catalogue.repairs.items():
+        typer.echo(f"note: {count:,} x {kind}.")

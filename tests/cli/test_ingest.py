@@ -43,6 +43,40 @@ def test_inspect_shows_and_draws(cube, tmp_path):
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
+def test_what_is_wrong_with_the_labels_is_said_by_ingest_and_inspect(tmp_path):
+    for day in range(1, 4):
+        write_fits(tmp_path / f"{day}.fits", time=f"2012-03-0{day}T00:00:00.00", seed=day, size=32, radius=12.0)
+    (tmp_path / "flares.csv").write_text(
+        "Flare Class,Start Time,Peak Time,End Time,Active Region Number\n"
+        "C1.0,2012-02-20T00:00Z,2012-02-20T00:05Z,2012-02-20T00:10Z,0\n"
+        "?,2012-03-02T12:00Z,2012-03-02T12:05Z,2012-03-02T12:10Z,inf\n"
+        "M2.0,2012-03-03T23:50Z,2012-03-03T00:05Z,2012-03-03T00:10Z,0\n"
+        "C1.0,2012-03-20T00:00Z,2012-03-20T00:05Z,2012-03-20T00:10Z,0\n"
+    )
+    minutes = [f"2012-03-0{day}T{one // 60:02d}:{one % 60:02d}Z" for day in (1, 2) for one in range(0, 24 * 60, 5)]
+    (tmp_path / "xrs.csv").write_text(
+        "# scaling true\ntime,xrsb\n2012-02-29T22:00Z,-99999\n" + "".join(f"{one},2e-6\n" for one in minutes)
+    )
+    cube = tmp_path / "cube.zarr"
+    tables = ("--flares", tmp_path / "flares.csv", "--xrs", tmp_path / "xrs.csv")
+    done = _sunaug("ingest", tmp_path, "--out", cube, "--size", "32", *tables)
+    assert done.returncode == 0, done.stderr
+    seen = _sunaug("inspect", cube)
+    for said in (done.stdout, seen.stdout):
+        assert (
+            "flares.csv: 1 x unreadable class or flux, unknown; 1 x end before start, moved by a day; 1 x peak" in said
+        )
+        assert "xrs.csv: readings left out: 1 missing or not positive" in said
+        assert "forecast_flux is operational and nowcast_flux is true flux" in said
+    assert "forecast_flux is unknown for 1 of 3 frames" in done.stdout
+    assert "nowcast_flux is unknown for 2 of 3 frames" in done.stdout, "of March 1 by the hole, of March 3 by the end"
+    assert "label scale    forecast_flux operational, nowcast_flux true" in seen.stdout
+    refused = _sunaug("ingest", tmp_path, "--out", tmp_path / "no.zarr", "--xrs", tmp_path / "1.fits")
+    assert refused.returncode == 1
+    assert "not readable as GOES X-ray flux (FITS of the SDAC)" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("make", "code", "sentence"),
     [
