@@ -306,7 +306,10 @@ class _Row:
         else:
             return []
         self.peak = np.datetime64("NaT", "ns")
-        return [(self.start, latest), (listed, listed)]
+        # It is the peak that is wrong, and then it lies between start and end; or it is another of the times.
+        over = self._over_midnight(listed)
+        after = [(over, over)] if self.start <= over <= self.start + LONGEST_RISE else []
+        return [(self.start, latest), (listed, listed), *after]
 
     def _over_midnight(self, listed: np.datetime64) -> np.datetime64:
         """A time that carries the start's date, on the day after; NaT for another date, which is no such slip."""

@@ -64,18 +64,19 @@ def read_listed_times(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, dict
         ``day/month/year`` or ``month/day/year`` where other rows of the list decided on dates of two readings.
     """
     times, readings = {}, {}
-    uniform = True
+    shapes = set()
     for name in table.columns:
         column = table[name]
         plain = column.str.strip().str.fullmatch(_ISO).fillna(False).astype(bool)
         known = read_times(column.where(plain))
         known = known.where(known.dt.year.between(_FIRST_YEAR, _last_year()))
-        # A list that writes some dates in another way has no one order to go by.
-        uniform &= not known.notna().any()
         rest = known.isna() & column.notna()
         readings[name] = {int(row): _readings(text) for row, text in column[rest].items()}
+        shapes |= {"iso"} if known.notna().any() else set()
+        shapes |= {_shape(column[row]) for row, ways in readings[name].items() if ways}
         times[name] = known.astype("datetime64[ns]")
-    order = _order(readings) if uniform else ""
+    # A list that writes some dates in another way has no one order to go by.
+    order = _order(readings) if len(shapes) == 1 else ""
     left: dict[str, dict[int, list[Interval]]] = {}
     for name, cells in readings.items():
         left[name] = {}
@@ -93,6 +94,12 @@ def read_listed_times(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, dict
 
 def _last_year() -> int:
     return datetime.datetime.now(datetime.UTC).year + 1
+
+
+def _shape(text: str) -> str:
+    """How a time is written: digits as signs, the number of those of a year kept apart."""
+    digits = re.sub(r"\d+", lambda found: "y" if len(found[0]) == 4 else "0", text.strip().lower())
+    return re.sub(r"\b[ap]m\b", "m", digits)
 
 
 def _order(readings: dict[str, dict[int, dict[str, Interval]]]) -> str:

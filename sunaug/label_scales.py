@@ -75,8 +75,7 @@ def scale_notes(scales: Mapping[str, str]) -> list[str]:
         notes.append(
             f"the X-ray scale of {' and '.join(unknown)} is unknown: the table does not say whether it holds "
             f"operational flux (of GOES 8-15, {OPERATIONAL_FACTOR} of true flux) or true flux; a CSV says it in a "
-            "first line "
-            "'# scaling operational' or '# scaling true'"
+            "first line '# scaling operational' or '# scaling true'"
         )
     notes += [
         f"{name} is in two X-ray scales ({scale}; operational flux is {OPERATIONAL_FACTOR} of true flux), so one class "

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, note
 from hypothesis import strategies as st
 
 from sunaug.catalogues import read_catalogue
@@ -110,6 +110,7 @@ def _labels(path, rows: list[str]):
 def test_a_label_is_that_of_the_faultless_list_or_unknown(tmp_path, pair, falling):
     true, broken = pair
     rows = [row for one in broken for row in [one.row()] * (1 + one.twice)]
+    note("\n".join(rows))
     right = _labels(tmp_path / "true.csv", [one.row() for one in true])
     try:
         told = _labels(tmp_path / "broken.csv", rows[::-1] if falling else rows)
@@ -129,6 +130,7 @@ def test_one_fault_in_an_ordered_list_is_not_the_end_of_it(tmp_path, data, flare
     minute = timedelta(minutes=1)
     quiet = [Flare(at, at + 5 * minute, at + 9 * minute, "C1.0") for at in (FIRST + step * n for n in range(rows + 1))]
     broken = data.draw(faulty(flare))
+    note(broken.row())
     true, told = (
         _labels(tmp_path / "list.csv", [each.row() for each in sorted([*quiet, one], key=lambda each: each.start)])
         for one in (flare, broken)
