@@ -25,9 +25,9 @@ def ingest(
     channels: str | None = typer.Option(
         None, "--channels", help="Channels, separated by commas (aia171,aia193).", show_default="those of the files"
     ),
-    flares: Path | None = typer.Option(None, "--flares", help="Flare catalogue (CSV) for the labels."),
+    flares: Path | None = typer.Option(None, "--flares", help="Flare catalogue (CSV or JSON) for the labels."),
     xrs: list[Path] | None = typer.Option(
-        None, "--xrs", help="GOES X-ray flux (CSV or NetCDF) for the label of the hour before; may be repeated."
+        None, "--xrs", help="GOES X-ray flux (CSV, NetCDF or FITS) for the label of the hour before; may be repeated."
     ),
     splits: str | None = typer.Option(
         None, "--splits", help="Months of the splits.", show_default="train=1-7 validation=8,9 test=10-12"
