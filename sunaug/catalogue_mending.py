@@ -241,7 +241,7 @@ class _Row:
         """When the flare may have started; None if nothing tells."""
         if not np.isnat(self.start):
             return [(self.start, self.start)]
-        told = [self._around()] if self._around() else []
+        told = self._around()
         if self.own["start"]:
             # Both are kept where they contradict each other: one of them is wrong.
             both = [part for first, last in told for part in clipped(self.own["start"], first, last)]
@@ -250,13 +250,13 @@ class _Row:
             return told
         return None if around is None else [around]
 
-    def _around(self) -> Interval | None:
+    def _around(self) -> list[Interval]:
         """The days that its peak and end tell of; either may be wrong, or carry the start's date over midnight."""
         exact = [(moment, moment) for moment in (self.peak, self.end) if not np.isnat(moment)]
         told = [*exact, *self.own["peak"], *self.own["end"]]
         if not told:
-            return None
-        return min(first for first, _ in told) - _LONGEST_FLARE, max(last for _, last in told) + _DAY
+            return []
+        return [(min(first for first, _ in told) - _LONGEST_FLARE, max(last for _, last in told) + _DAY)]
 
     def mend(self, doubts: _Doubts, starts: list[Interval], no_flux: bool, repairs: Counter[str]) -> None:
         """Put right what can be, and note what cannot."""
