@@ -205,7 +205,7 @@ def test_a_row_without_any_time_lies_between_its_neighbours_or_the_list_is_refus
 
 def test_dates_of_one_numeric_form_are_read_where_other_rows_prove_the_order(tmp_path):
     def content(last: str) -> str:
-        days = ["1/2/2012 0:00", "3/2/2012 11:30 PM", last]
+        days = ["1/2/2012 0:00", "3/2/2012 23:30", last]
         return OWN + "".join(f"{one},{one},{one},C1.0\n" for one in days)
 
     _, proven = _told(tmp_path, content("13/2/2012 10:00"))
@@ -215,6 +215,8 @@ def test_dates_of_one_numeric_form_are_read_where_other_rows_prove_the_order(tmp
         "2012-02-13 10:00:00",
     ]
     assert proven.repairs == {"dates read as day/month/year, as other rows show": 3}
+    _, mixed = _told(tmp_path, content("13/2/2012 10:00 PM"))
+    assert len(mixed.flares) == 1, "a list that is not written in one way has no one order"
     with pytest.raises(SunaugError, match="no flare with a readable class and start in 3 rows"):
         _told(tmp_path, content("5/6/2012 10:00"))
 
