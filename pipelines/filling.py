@@ -20,8 +20,8 @@ from upath import UPath
 from pipelines.frames import Frame, partial_reason, readable
 from pipelines.rejections import Rejection, read_rejections, rejections_path, time_text, write_rejections
 from pipelines.tasks import run_tasks
-from sunaug.calibrate.chain import Calibration, calibrate
-from sunaug.calibrate.consistency import FrameMeasures, find_faulty, measure_frames
+from sunaug.calibrate.chain import Calibration, calibrate, missing_share
+from sunaug.calibrate.consistency import DARK_SHARE, FrameMeasures, find_faulty, measure_frames
 from sunaug.cube import FrameStatus, write_frames
 from sunaug.cube.integrity import Integrity
 from sunaug.cube.lock import Lease
@@ -91,13 +91,14 @@ def write_shard(plan: Plan, start: int, frames: Sequence[Frame]) -> list[Rejecti
     for row, frame in enumerate(frames):
         reasons = _fill_frame(plan, frame, {name: array[row] for name, array in values.items()})
         filled = np.isfinite(values["pixel_area"][row])
-        if filled.all():
+        whole = filled & ~_torn(values["intensity"][row], values["disk_radius"][row])
+        if whole.all():
             values["frame_status"][row] = FrameStatus.COMPLETE
         elif filled.any() and plan.keep_partial:
             values["frame_status"][row] = FrameStatus.PARTIAL
         elif filled.any():
             values["intensity"][row] = np.nan
-            missing = [name for name, there in zip(plan.channels, filled, strict=True) if not there]
+            missing = [name for name, there in zip(plan.channels, whole, strict=True) if not there]
             reasons = {file.input: partial_reason(missing) for file in frame.files} | reasons
         rejected += [
             Rejection(file.input, time_text(file.time), reasons[file.input])
@@ -107,6 +108,11 @@ def write_shard(plan: Plan, start: int, frames: Sequence[Frame]) -> list[Rejecti
     if _awaits(plan):
         write_frames(plan.cube, start, values, committed=False, lease=plan.lease)
     return rejected
+
+
+def _torn(frame: NDArray[np.float32], disk_radius: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which channels of a frame (channel, y, x) lack more of the disk than dark pixels would be let pass."""
+    return np.array([missing_share(*one) > DARK_SHARE for one in zip(frame, disk_radius, strict=True)])
 
 
 def _awaits(plan: Plan) -> bool:

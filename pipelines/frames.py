@@ -48,7 +48,7 @@ def readable(path: Path | UPath) -> Iterator[None]:
         except OSError as error:
             if is_remote(path) and not isinstance(error, FileNotFoundError):
                 raise
-            raise RejectedFile(f"not readable ({error.strerror or error}).") from None
+            raise RejectedFile(f"not readable ({error.strerror or error}).") from error
 
 
 def refer_files(files: Sequence[InputFile], channels: tuple[str, ...] | None) -> list[FileReference | Rejection]:
@@ -61,6 +61,8 @@ def refer_files(files: Sequence[InputFile], channels: tuple[str, ...] | None) ->
                 raise RejectedFile(f"files of the kind {file.path.suffix or 'without ending'!r} are not read.")
             with readable(file.path):
                 looked = source(file.source).refer(file.path, channels)
+            if not looked:
+                raise RejectedFile("holds no frames.")
         except RejectedFile as error:
             looked = [error]
         found += [

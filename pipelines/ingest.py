@@ -32,7 +32,7 @@ from pipelines.filling import USABLE, Filling, Plan, Report
 from pipelines.frames import Frame, group_frames, leave_out_known, leave_out_partial, refer_files
 from pipelines.labels import joined_attributes, label_attributes, label_notes
 from pipelines.options import IngestOptions, encoding_step
-from pipelines.rejections import Rejection, read_rejections, rejections_path, write_rejections
+from pipelines.rejections import Rejection, no_cube_text, read_rejections, rejections_path, write_rejections
 from pipelines.tasks import check_scheduler, run_tasks
 from sunaug.calibrate.consistency import consistency_step
 from sunaug.calibrate.stretch import NOT_OF_HELIOVIEWER
@@ -52,6 +52,7 @@ from sunaug.xrs import XrsSeries, read_xrs
 __all__ = ["IngestOptions", "IngestResult", "ingest"]
 
 FILES_PER_LOOK = 64
+_MOST_KINDS = 5
 BYTES_FOR_PROCESSES = 2**28
 """From here on reading FITS outweighs starting processes, which decompress side by side where threads take turns."""
 
@@ -152,7 +153,8 @@ def ingest(
         chosen = IngestOptions(**options)
         catalogue = read_catalogue(chosen.flares) if chosen.flares else None
         series = read_xrs(chosen.xrs) if chosen.xrs else None
-        files = discover(sources)
+        others: Counter[str] = Counter()
+        files = discover(sources, passed_over=lambda name: others.update([Path(name).suffix or "without ending"]))
         run = _Run(
             cube=cube,
             lease=lease,
@@ -164,6 +166,9 @@ def ingest(
             scheduler=scheduler or _local_scheduler(files),
             tell=report or (lambda what, done, total: None),
         )
+        if others:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(_MOST_KINDS))
+            run.notes.append(f"{others.total():,} files of other kinds in the folders were passed over ({kinds})")
         if catalogue is None:
             run.notes.append("no flare catalogue given, so the forecast labels are unknown (--flares adds them)")
         run.look(existing if append else None)
@@ -221,7 +226,7 @@ class _Run:
         self.inputs = {one.input for one in references} | {one.file for one in self.rejected}
         if not references:
             if grown is None:
-                raise SunaugError(_nothing_usable(self.rejected, len(self.inputs)))
+                raise self._nothing_usable(self.rejected)
             return
         self.source_scale = _intensity_scale(references)
         if options.degradation and any(file.source == "suryabench" for file in references):
@@ -242,7 +247,7 @@ class _Run:
             self.frames, strange = leave_out_partial(self.frames, self.channels)
             self.rejected += strange
         if not self.frames and grown is None:
-            raise SunaugError(_nothing_usable(self.rejected, len(self.inputs)))
+            raise self._nothing_usable(self.rejected)
 
     @property
     def times(self) -> NDArray[np.datetime64]:
@@ -395,13 +400,20 @@ class _Run:
         status = np.asarray(filling.status[:])
         if not start and not np.isin(status, USABLE).any():
             remove_all(self.cube, self.lease)
-            remove(table, self.lease)
-            raise SunaugError(_nothing_usable([*self.rejected, *found], len(self.inputs)))
+            raise self._nothing_usable([*self.rejected, *found])
         statistics = filling.statistics()
         done = {name: value for name, value in begun.items() if name not in ("faulty", "run")}
         attributes = {"statistics": statistics, "ingests": [*ingests, done], IN_PROGRESS: None} | (labels or {})
         commit(self.cube, attributes, self.lease)
         return _counts(status), [*self.rejected, *found]
+
+    def _nothing_usable(self, rejected: Sequence[Rejection]) -> SunaugError:
+        """The error of a run that makes no cube; its reasons are kept in the table, if that is no other cube's."""
+        table = rejections_path(self.cube)
+        if self.cube.exists():
+            return SunaugError(f"{no_cube_text(rejected, len(self.inputs))}.")
+        write_rejections(table, rejected, self.lease)
+        return SunaugError(f"{no_cube_text(rejected, len(self.inputs))}; why each was left out: {table}.")
 
     def _write_labels(self, filling: Filling) -> None:
         """Labels first: nothing but the frames themselves may be missing from a cube that was stopped."""
@@ -454,15 +466,6 @@ def _channel_order(references: Sequence[FileReference]) -> Callable[[str], tuple
 
 def _counts(status: NDArray[np.int8]) -> dict[str, int]:
     return dict(Counter(FrameStatus(int(one)).name.lower() for one in status))
-
-
-def _nothing_usable(rejected: Sequence[Rejection], n_inputs: int) -> str:
-    reasons = Counter(one.reason for one in rejected)
-    reason = reasons.most_common(1)[0][0].rstrip(".")
-    example = next(one.file for one in rejected if one.reason.rstrip(".") == reason)
-    if n_inputs == 1:
-        return f"{example}: {reason}. No cube was made."
-    return f"no usable frame in {n_inputs:,} inputs, so no cube was made; most often ({example}): {reason}."
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from sunaug.cube.schema import DISK_RADIUS_FRACTION, SUN_RADIUS_1AU_ARCSEC
 from sunaug.cube.splits import Splits, check_splits
 from sunaug.errors import UsageError
 from sunaug.lexicon import CHANNELS, channel_names
+from sunaug.storage import local_or_url
 
 if TYPE_CHECKING:
     from sunaug.calibrate.pointing import PointingTable
@@ -26,6 +27,9 @@ __all__ = ["IngestOptions", "encoding_step"]
 
 FIELD_ARCSEC = 2457.6
 """Width of SDO's field, 4096 pixels of 0.6 arcsec: that of a frame whose disk keeps its apparent radius."""
+
+LONGEST_TOLERANCE = 86400.0
+"""Seconds; within a day the Sun's rotation moves everything on it."""
 
 ROUNDINGS = ("photon", "none")
 _TABLES = ("flares", "xrs")
@@ -96,11 +100,14 @@ class IngestOptions:
     def __post_init__(self) -> None:
         if self.channels is not None:
             object.__setattr__(self, "channels", channel_names(self.channels))
+        for name in (*_TABLES, *_FILES):
+            object.__setattr__(self, name, _expanded(getattr(self, name)))
         check_splits(self.splits)
         if self.size < 8:
             raise UsageError(f"a frame of {self.size} pixels holds no Sun; choose a size of 8 or more.")
-        if not self.tolerance >= 0:
-            raise UsageError(f"a tolerance of {self.tolerance} s: give zero or more.")
+        if not 0 <= self.tolerance <= LONGEST_TOLERANCE:
+            most = f"{LONGEST_TOLERANCE:g}"
+            raise UsageError(f"a tolerance of {self.tolerance:g} s: give a number of seconds from 0 to {most}.")
         if self.rounding not in ROUNDINGS:
             raise UsageError(f"rounding {self.rounding!r}: choose {' or '.join(ROUNDINGS)}.")
         try:
@@ -178,6 +185,13 @@ class IngestOptions:
             undo_stretch=self.undo_stretch,
             saturation_mask=self.saturation_mask,
         )
+
+
+def _expanded(path: Any) -> Any:
+    """A path, or a sequence of them, with ``~`` expanded in local ones."""
+    if isinstance(path, str | Path):
+        return type(path)(local_or_url(path))
+    return [_expanded(one) for one in path] if isinstance(path, Sequence) else path
 
 
 def encoding_step(bits: int | None) -> dict[str, Any]:

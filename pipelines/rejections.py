@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +14,10 @@ from sunaug.cube.fencing import replace
 from sunaug.cube.lock import Lease
 from sunaug.storage import read_object
 
-__all__ = ["Rejection", "read_rejections", "rejections_path", "time_text", "write_rejections"]
+__all__ = ["Rejection", "no_cube_text", "read_rejections", "rejections_path", "time_text", "write_rejections"]
+
+_MOST_REASONS = 5
+"""That a message names."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,18 @@ def read_rejections(path: UPath) -> list[Rejection]:
         return []
     rows = csv.DictReader(io.StringIO(read_object(path).decode(), newline=""))
     return [Rejection(row["file"], row["time"], row["reason"]) for row in rows]
+
+
+def no_cube_text(rejected: Sequence[Rejection], n_inputs: int) -> str:
+    """What a run that makes no cube says: how many inputs have which reason, with one of them as an example."""
+    reasons: dict[str, list[str]] = {}
+    for one in sorted(rejected, key=lambda one: one.file):
+        reasons.setdefault(one.reason.rstrip("."), []).append(one.file)
+    if n_inputs == 1 and len(reasons) == 1:
+        ((reason, (file, *_)),) = reasons.items()
+        return f"{file}: {reason}. No cube was made"
+    ordered = sorted(reasons.items(), key=lambda item: -len(item[1]))
+    told = [f"{len(files):,} {reason} (as {files[0]})" for reason, files in ordered[:_MOST_REASONS]]
+    if len(ordered) > _MOST_REASONS:
+        told.append(f"{sum(len(files) for _, files in ordered[_MOST_REASONS:]):,} for other reasons")
+    return f"no usable frame in {n_inputs:,} inputs, so no cube was made: {'; '.join(told)}"

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.ndimage import affine_transform
 
 RSUN_ARCSEC = 960.0
+TELESCOPES = {94: 4, 131: 1, 171: 3, 193: 2, 211: 2, 304: 4, 335: 1, 1600: 3, 1700: 3, 4500: 3}
 DSUN_METRES = 6.96e8 / np.sin(np.deg2rad(RSUN_ARCSEC / 3600))
 
 
@@ -51,7 +52,7 @@ def write_fits(
     header = fits.Header(
         {
             "TELESCOP": "SDO/AIA",
-            "INSTRUME": "AIA_2",
+            "INSTRUME": f"AIA_{TELESCOPES.get(wavelength, 2)}",
             "WAVELNTH": wavelength,
             "WAVEUNIT": "angstrom",
             "T_OBS": time + "Z",

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from sunaug.calibrate.pointing import PointingTable
     from sunaug.calibrate.psf import PsfStore
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["MOST_MISSING", "Calibration", "calibrate", "missing_share"]
+
+MOST_MISSING = 0.2
+"""Share of the disk beyond which a frame is no use to anyone."""
+_DISK_SHARE = 0.95
+"""Part of the disk's radius that is looked at: HMI's images end at the limb."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def calibrate(
     observation : Observation
     plan : Calibration
     intensity_scale : str
-        Of the source: QUALITY is looked at where it is ``physical``.
+        Of the source: where it is not ``physical``, only bits of QUALITY that no science image has are refused.
 
     Returns
     -------
@@ -141,11 +146,12 @@ def calibrate(
     Raises
     ------
     RejectedFile
-        If a step cannot be done: QUALITY, no exposure time, outside the degradation or pointing table.
+        If a step cannot be done: QUALITY, no exposure time, outside the degradation or pointing table; or if more than
+        `MOST_MISSING` of the disk is missing.
     """
-    if intensity_scale == "physical":
-        instrument = CHANNELS[observation.channel].instrument
-        check_quality(observation.quality, lenient=plan.lenient_quality, instrument=instrument)
+    # Display pictures are made of quicklook data, so that QUALITY is never 0; an eclipse is one in them too.
+    lenient = plan.lenient_quality or intensity_scale != "physical"
+    check_quality(observation.quality, lenient=lenient, instrument=CHANNELS[observation.channel].instrument)
     if plan.pointing is not None and observation.level == 1:
         from sunaug.calibrate.pointing import update_pointing
 
@@ -158,6 +164,9 @@ def calibrate(
     frame = found.frame.astype(np.float32)
     if np.isnan(frame).all():
         raise RejectedFile("no valid pixel is left on the frame.")
+    missing = missing_share(frame, radius)
+    if missing > MOST_MISSING:
+        raise RejectedFile(f"incomplete: {missing:.0%} of the disk is missing.")
     if prepared.unit == "DN":
         frame = per_second(frame, observation.exposure_time)
     factor = observation.degradation
@@ -178,6 +187,13 @@ def calibrate(
     if raw.saturated_share is not None:
         facts["saturated_share"] = raw.saturated_share.astype(np.float32)
     return frame, facts
+
+
+def missing_share(frame: NDArray[np.floating], disk_radius: float) -> float:
+    """Share of the pixels on the disk of a frame (y, x) that are missing."""
+    away = np.arange(len(frame)) - (len(frame) - 1) / 2
+    disk = np.hypot(away[:, None], away) < _DISK_SHARE * disk_radius
+    return float(np.isnan(frame[disk]).mean()) if disk.any() else 0.0
 
 
 def _prepare(observation: Observation, plan: Calibration) -> Observation:

@@ -16,6 +16,7 @@ from sunaug.calibrate import chain, degradation, exposure, quality, registration
 from sunaug.errors import UsageError
 from sunaug.sources import Observation
 from sunaug.sources.fits_files import observe
+from sunaug.sources.headers import read_quality
 
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
@@ -52,10 +53,10 @@ def check_quality(smap: GenericMap, *, lenient: bool = False) -> GenericMap:
     Raises
     ------
     RejectedFile
-        Naming the bits that are set.
+        Naming the bits that are set, or that QUALITY is no number.
     """
     instrument = "HMI" if "HMI" in str(smap.meta.get("telescop", "")).upper() else "AIA"
-    quality.check_quality(int(smap.meta.get("quality", 0)), lenient=lenient, instrument=instrument)
+    quality.check_quality(read_quality(smap.meta.get("quality")), lenient=lenient, instrument=instrument)
     return smap
 
 

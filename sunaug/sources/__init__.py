@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
-from sunaug.errors import SunaugError, UsageError
-from sunaug.storage import is_remote, location, reachable
+from sunaug.errors import UsageError
+from sunaug.sources.rejected import RejectedFile
+from sunaug.sources.times import check_time
+from sunaug.storage import is_remote, local_or_url, location, reachable
 
 __all__ = [
     "SOURCES",
@@ -34,22 +36,6 @@ __all__ = [
     "input_name",
     "source",
 ]
-
-
-class RejectedFile(SunaugError):
-    """A file that cannot become (part of) a frame; the message is the reason, without the file's name.
-
-    `time` is the time of observation where that much could be read; `member` names the place in a file of many frames.
-    """
-
-    def __init__(self, reason: str, time: np.datetime64 | None = None, member: str = ""):
-        super().__init__(reason)
-        self.reason = reason
-        self.time = time
-        self.member = member
-
-    def __reduce__(self) -> tuple[type, tuple[str, np.datetime64 | None, str]]:
-        return type(self), (self.reason, self.time, self.member)
 
 
 @dataclass(frozen=True)
@@ -68,6 +54,11 @@ class FileReference:
         Lexicon names.
     member : str
         Which of the frames in the file, where it holds many (``2012/171A/7`` in an SDOML store).
+
+    Raises
+    ------
+    RejectedFile
+        If the time is before SDO's launch or in the future.
     """
 
     path: Path | UPath
@@ -75,6 +66,9 @@ class FileReference:
     time: np.datetime64
     channels: tuple[str, ...]
     member: str = ""
+
+    def __post_init__(self) -> None:
+        check_time(self.time)
 
     @property
     def input(self) -> str:
@@ -204,6 +198,7 @@ SOURCES: dict[str, str] = {
 """Modules by name of the source: imported when they are first used."""
 
 _LISTS = (".txt", ".lst")
+_READ = (".fits", ".fts", ".fit (also .gz, .bz2, .xz, .fz)", ".jpg", ".jpeg", ".jp2", ".zarr", ".nc")
 
 
 def source(name: str) -> Source:
@@ -225,15 +220,20 @@ class InputFile:
     size: int
 
 
-def discover(paths: Iterable[str | Path | UPath]) -> list[InputFile]:
+def discover(
+    paths: Iterable[str | Path | UPath], *, passed_over: Callable[[str], None] | None = None
+) -> list[InputFile]:
     """Find the files that a source can read.
 
     Parameters
     ----------
     paths : iterable of str, pathlib.Path or upath.UPath
         Files, folders, glob patterns (``2012/*/aia*.fits``), URLs of these (``s3://bucket/aia/``), and lists: a
-        ``.txt`` file with one of them a line, relative to its own place. A folder is searched with everything below it;
-        files of other kinds (an index, a note) are passed over there, while a file that is named itself is kept.
+        ``.txt`` file with one of them a line, relative to its own place. What exists is a path, whatever its name; only
+        what does not is a pattern. A folder is searched with everything below it; files of other kinds (an index, a
+        note) are passed over there, while a file that is named itself is kept.
+    passed_over : callable, optional
+        Called with the name of each file that is.
 
     Returns
     -------
@@ -255,16 +255,22 @@ def discover(paths: Iterable[str | Path | UPath]) -> list[InputFile]:
     found: dict[str, InputFile] = {}
     for path in _without_lists(paths):
         with reachable(path):
-            place, pattern = location(path), has_magic(str(path))
-            if not pattern and not place.exists():
+            place = location(path)
+            there = place.exists()
+            pattern = not there and has_magic(str(path))
+            if not there and not pattern:
                 silent = ", or nothing answers there" if is_remote(path) else ""
                 raise UsageError(f"{path}: no such file or folder{silent}; give files, folders, patterns or URLs.")
             named = not pattern and (place.is_file() or bool(kind(place.name)))
             files = [(place, place.stat().st_size)] if named else _files(place, is_unit=kind, pattern=pattern)
             here = [InputFile(one, kind(one.name), size) for one, size in files if named or kind(one.name)]
+            if passed_over is not None and not named:
+                for one, _ in files:
+                    if not kind(one.name) and not one.name.startswith(".") and (is_remote(one) or not one.is_dir()):
+                        passed_over(one.name)
         if not here:
             what = "pattern finds no image" if pattern else "folder holds no image"
-            raise UsageError(f"{path}: this {what}; sunaug reads {', '.join(kinds)}.")
+            raise UsageError(f"{path}: this {what}; sunaug reads {', '.join(_READ)}.")
         found |= {str(one.path): one for one in here}
     if not found:
         raise UsageError("nothing to read: give at least one file or folder.")
@@ -278,14 +284,17 @@ def _without_lists(paths: Iterable[str | Path | UPath]) -> Iterator[str | Path |
             continue
         place = location(path)
         with reachable(path):
+            if place.is_dir():
+                yield path
+                continue
             if not place.is_file():
                 raise UsageError(f"{path}: no such list of files.")
             try:
                 lines = place.read_text().splitlines()
-            except UnicodeDecodeError:
-                raise UsageError(f"{path}: not a list of files, one a line; it is no text.") from None
-        for line in filter(None, map(str.strip, lines)):
-            yield line if is_remote(line) or Path(line).is_absolute() else place.parent / line
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{path}: not a list of files, one a line; it is no text.") from error
+        for line in map(local_or_url, filter(None, map(str.strip, lines))):
+            yield line if is_remote(line) or Path(line).is_absolute() else place.parent / str(line)
 
 
 def _files(place: UPath, *, is_unit: Callable[[str], str], pattern: bool) -> list[tuple[UPath, int]]:
@@ -299,10 +308,19 @@ def _files(place: UPath, *, is_unit: Callable[[str], str], pattern: bool) -> lis
         ]
     below: list[UPath] = []
     if pattern:
-        below = [UPath(name) for name in glob(str(place), recursive=True)]
+        below = [UPath(name) for name in glob(_only_magic(place), recursive=True)]
     else:
         for folder, folders, names in os.walk(str(place)):
             units = [name for name in folders if is_unit(name)]
             below += [UPath(folder) / name for name in [*names, *units]]
             folders[:] = [name for name in folders if name not in units]
     return [(one, one.stat().st_size if one.exists() else 0) for one in below]  # a link may lead nowhere
+
+
+def _only_magic(place: UPath) -> str:
+    """A local pattern in which the folders that exist are taken as they are named, brackets and all."""
+    first, *others = Path(str(place)).parts
+    base = Path(first)
+    while others and (base / others[0]).exists():
+        base /= others.pop(0)
+    return str(Path(escape(str(base)), *others))

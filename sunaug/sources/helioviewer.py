@@ -29,10 +29,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from upath import UPath
 
-from sunaug.errors import UsageError
-from sunaug.lexicon import channel
-from sunaug.sources import FileReference, Observation, RejectedFile
-from sunaug.sources.fits_files import disk_geometry, sun_radius
+from sunaug.sources import FileReference, Observation
+from sunaug.sources.headers import (
+    aia_channel,
+    disk_geometry,
+    keyword,
+    known_or_nan,
+    number_or,
+    observation_time,
+    read_quality,
+    sun_radius,
+)
+from sunaug.sources.plausibility import plausible
+from sunaug.sources.rejected import RejectedFile
 
 SUFFIXES = (".jp2",)
 INTENSITY_SCALE = "browse"
@@ -114,38 +123,11 @@ def _header(path: Path | UPath) -> Header:
     return header
 
 
-def _number(header: Header, *keywords: str, default: float | None = None) -> float:
-    for keyword in keywords:
-        try:
-            number = float(header[keyword])
-        except (KeyError, ValueError):
-            continue
-        if np.isfinite(number):
-            return number
-    if default is None:
-        raise RejectedFile(f"the header has no usable {' or '.join(keywords)}.")
-    return default
-
-
-def _time(header: Header) -> np.datetime64:
-    for keyword in ("T_OBS", "DATE-OBS", "DATE_OBS"):
-        try:
-            time = np.datetime64(header.get(keyword, "").removesuffix("Z"), "ns")
-        except ValueError:
-            continue
-        if not np.isnat(time):
-            return time
-    raise RejectedFile("the header has no readable T_OBS or DATE-OBS.")
-
-
 def _channel(header: Header) -> str:
     instrument = f"{header.get('TELESCOP', '')} {header.get('INSTRUME', '')}".strip()
     if "AIA" not in instrument.upper():
         raise RejectedFile(f"not an AIA image but one of {instrument or 'an unknown telescope'}.")
-    try:
-        return channel(f"aia{int(_number(header, 'WAVELNTH'))}").name
-    except UsageError as error:
-        raise RejectedFile(str(error)) from None
+    return aia_channel(header)
 
 
 def _decode(path: Path | UPath) -> NDArray[np.uint8]:
@@ -155,6 +137,8 @@ def _decode(path: Path | UPath) -> NDArray[np.uint8]:
                 raise RejectedFile(f"not an image of 8-bit counts but of the kind {picture.mode}.")
             return np.asarray(picture)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the network; errors of damaged content have no number
         raise RejectedFile(f"damaged JPEG 2000 ({error}); download it again.") from None
 
 
@@ -167,7 +151,7 @@ def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[F
         If it is no JPEG 2000 file, is truncated, has no readable header, or is not of AIA.
     """
     header = _header(path)
-    time = _time(header)
+    time = observation_time(header)
     try:
         return [FileReference(path, "helioviewer", time, (_channel(header),))]
     except RejectedFile as error:
@@ -187,21 +171,22 @@ def read(reference: FileReference) -> list[Observation]:
     geometry = disk_geometry(header)
     image = _decode(reference.path)[::-1]
     height, width = image.shape
-    told = _number(header, "NAXIS1", default=width), _number(header, "NAXIS2", default=height)
+    told = number_or(header, "NAXIS1", width), number_or(header, "NAXIS2", height)
     if told != (width, height):
         raise RejectedFile(f"the image has {width} x {height} pixels, and its header {told[0]:g} x {told[1]:g}.")
-    geometry.require_disk((height, width))
     return [
-        Observation(
-            channel=reference.channels[0],
-            time=reference.time,
-            image=image,
-            geometry=geometry,
-            unit="counts",
-            exposure_time=_number(header, "EXPTIME", default=np.nan),
-            quality=int(_number(header, "QUALITY", default=0)),
-            saturation_level=SATURATION_COUNT,
-            sun_radius=sun_radius(header),
-            level=_number(header, "LVL_NUM", default=np.nan),
+        plausible(
+            Observation(
+                channel=reference.channels[0],
+                time=reference.time,
+                image=image,
+                geometry=geometry,
+                unit="counts",
+                exposure_time=known_or_nan(header, "EXPTIME"),
+                quality=read_quality(keyword(header, "QUALITY")),
+                saturation_level=SATURATION_COUNT,
+                sun_radius=sun_radius(header),
+                level=known_or_nan(header, "LVL_NUM"),
+            )
         )
     ]

@@ -31,14 +31,17 @@ from typing import Any
 
 import numpy as np
 import zarr
-from astropy.time import Time
 from numpy.typing import NDArray
 from upath import UPath
 
 from sunaug.errors import UsageError
 from sunaug.lexicon import CHANNELS, channel
-from sunaug.sources import DiskGeometry, FileReference, Observation, RejectedFile
-from sunaug.storage import zarr_location
+from sunaug.sources import DiskGeometry, FileReference, Observation
+from sunaug.sources.headers import SUN_RADII, read_quality
+from sunaug.sources.plausibility import plausible
+from sunaug.sources.rejected import RejectedFile
+from sunaug.sources.times import is_missing_time, parse_time
+from sunaug.storage import is_remote, network_errors, zarr_location
 
 SUFFIXES = (".zarr",)
 INTENSITY_SCALE = "physical"
@@ -54,7 +57,8 @@ _CACHED_CHUNKS = 12  # the channels of AIA and HMI: frames are read time by time
 _CACHED_ARRAYS = 32
 
 _UNITS = {"dn/s": "DN s-1", "gauss": "gauss"}
-_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?")
+_NO_FRAMES = "holds no frames."
+_MARGIN = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,12 @@ class _Series:
     times: NDArray[np.datetime64]
     """UTC; not a time where T_OBS cannot be read."""
     unreadable: dict[int, str]
-    """Those T_OBS."""
+    """Why not."""
     exposure_times: NDArray[np.float64]
-    quality: NDArray[np.float64]
+    quality: list[Any]
     degradation: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    """RSUN_OBS, from which the disk was enlarged."""
     units: NDArray[np.str_]
 
 
@@ -83,22 +89,25 @@ def utc_times(texts: Sequence[str]) -> NDArray[np.datetime64]:
     Returns
     -------
     ndarray of datetime64[ns], shape (n,)
-        UTC; not a time where a text is of neither form.
+        UTC; not a time where a text is of neither form, or its time not within the life of SDO.
     """
     times = np.full(len(texts), np.datetime64("NaT"), dtype="datetime64[ns]")
-    tai = np.array([text.endswith("_TAI") for text in texts], dtype=bool)
     for number, text in enumerate(texts):
-        date, _, clock = text.removesuffix("_TAI").partition("_")
-        iso = f"{date.replace('.', '-')}T{clock}" if tai[number] else text.removesuffix("Z")
-        if _ISO_TIME.fullmatch(iso):
-            try:
-                times[number] = np.datetime64(iso, "ns")
-            except ValueError:
-                continue
-    tai &= ~np.isnat(times)
-    if tai.any():
-        times[tai] = Time(times[tai], scale="tai").utc.to_value("datetime64").astype("datetime64[ns]")
+        try:
+            times[number] = parse_time(text) or np.datetime64("NaT")
+        except RejectedFile:
+            continue
     return times
+
+
+def _why_no_time(text: str) -> str:
+    if is_missing_time(text):
+        return f"T_OBS {text[:11]} is JSOC's mark for a missing time."
+    try:
+        parse_time(text)
+    except RejectedFile as error:
+        return f"T_OBS {error.reason}"
+    return f"T_OBS {text!r} is no time that can be read."
 
 
 def _numbers(values: Any, count: int) -> NDArray[np.float64]:
@@ -113,20 +122,37 @@ def _numbers(values: Any, count: int) -> NDArray[np.float64]:
     return numbers
 
 
+def _listed(values: Any, count: int) -> list[Any]:
+    """One value a frame; None where the attribute is missing."""
+    return values if isinstance(values, list) and len(values) == count else [None] * count
+
+
+def _raise_unless_damage(error: Exception, path: Path | UPath) -> None:
+    """Raise again what tells nothing of the file: no memory, a lost connection, a disk that fails."""
+    lost = network_errors() if is_remote(path) else OSError
+    number = getattr(error, "errno", None) if isinstance(error, OSError) else 0
+    gone = isinstance(error, FileNotFoundError)
+    if isinstance(error, MemoryError) or (isinstance(error, lost) and number is not None and not gone):
+        raise error
+
+
 @lru_cache(maxsize=_CACHED_ARRAYS)
 def _series(path: Path | UPath, name: str) -> _Series:
     """Open ``{year}/{channel}`` and keep of its attributes what is needed."""
     try:
         array = zarr.open_array(**zarr_location(path), path=name, mode="r", zarr_format=2)
         attributes = dict(array.attrs)
-    except Exception as error:  # Zarr, JSON and the file systems raise what they like on damaged metadata
+    except Exception as error:  # Zarr and JSON raise what they like on damaged metadata
+        _raise_unless_damage(error, path)
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RejectedFile(f"damaged Zarr metadata ({reason}); download it again.", member=name) from None
+        raise RejectedFile(f"damaged Zarr metadata ({reason}); download it again.", member=name) from error
     if array.ndim != 3 or array.shape[1] != array.shape[2]:
         raise RejectedFile(f"an array of shape {array.shape} holds no square frames.", member=name)
     if "SYNTHET" in attributes:
         raise RejectedFile("synthetic frames, not observations; leave the store out.", member=name)
     count = array.shape[0]
+    if not count:
+        raise RejectedFile(_NO_FRAMES, member=name)
     texts = attributes.get("T_OBS")
     if not isinstance(texts, list) or len(texts) != count:
         found = f"{len(texts)} times" if isinstance(texts, list) else "no list of times"
@@ -141,10 +167,11 @@ def _series(path: Path | UPath, name: str) -> _Series:
     return _Series(
         array,
         times,
-        {number: time_texts[number] for number in np.flatnonzero(np.isnat(times)).tolist()},
+        {number: _why_no_time(time_texts[number]) for number in np.flatnonzero(np.isnat(times)).tolist()},
         _numbers(attributes.get("EXPTIME"), count),
-        _numbers(attributes.get("QUALITY"), count),
+        _listed(attributes.get("QUALITY"), count),
         _numbers(attributes.get("DEG_COR"), count),
+        _numbers(attributes.get("RSUN_OBS"), count),
         np.array([str(unit).strip() for unit in units], dtype=np.str_),
     )
 
@@ -224,13 +251,19 @@ def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[F
         except RejectedFile as error:
             references.append(error)
             continue
+        year = np.datetime64(name[:4], "Y")
+        span = year.astype("datetime64[D]") - _MARGIN, (year + 1).astype("datetime64[D]") + _MARGIN
         for number, time in enumerate(series.times):
             member = f"{name}/{number}"
             if np.isnat(time):
-                reason = f"T_OBS {series.unreadable[number]!r} is no time that can be read."
+                references.append(RejectedFile(series.unreadable[number], member=member))
+            elif not span[0] <= time <= span[1]:
+                reason = f"T_OBS is {time.astype('datetime64[s]')}, in the folder of {name[:4]}."
                 references.append(RejectedFile(reason, member=member))
             else:
                 references.append(FileReference(path, "sdoml", time, (lexicon_name,), member))
+    if all(isinstance(one, RejectedFile) and one.reason == _NO_FRAMES for one in references):
+        raise RejectedFile(_NO_FRAMES)
     return references
 
 
@@ -240,7 +273,8 @@ def read(reference: FileReference) -> list[Observation]:
     Raises
     ------
     RejectedFile
-        If the frame's chunk is damaged or its unit is unknown.
+        If the frame's chunk is damaged or missing (it reads as zeros), its unit is unknown or another channel's, or its
+        keywords tell what no observation of SDO has.
     """
     name, _, text = reference.member.rpartition("/")
     number = int(text)
@@ -249,26 +283,36 @@ def read(reference: FileReference) -> list[Observation]:
     try:
         # A copy: a view would keep the chunk in memory, and let it be written to.
         image = _chunk(reference.path, name, number // length)[number % length].copy()
-    except Exception as error:  # the decompressors and the file systems raise what they like on damaged bytes
+    except Exception as error:  # the decompressors raise what they like on damaged bytes
+        _raise_unless_damage(error, reference.path)
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RejectedFile(f"damaged chunk ({reason}); download it again.", reference.time, reference.member) from None
+        raise RejectedFile(f"damaged chunk ({reason}); download it again.", reference.time, reference.member) from error
     unit = str(series.units[number])
+    signed = CHANNELS[reference.channels[0]].signed
+    if unit and unit.lower() in _UNITS and signed == (unit.lower() == "dn/s"):
+        message = f"PIXLUNIT is {unit!r}, which {CHANNELS[reference.channels[0]].label} is not measured in."
+        raise RejectedFile(message, reference.time, reference.member)
     if unit and unit.lower() not in _UNITS:
         message = f"PIXLUNIT {unit!r} is neither DN/s nor Gauss."
         raise RejectedFile(message, reference.time, reference.member)
-    size = image.shape[0]
-    quality = series.quality[number]
+    radius = float(series.radii[number])
+    if not np.isnan(radius) and not SUN_RADII[0] <= radius <= SUN_RADII[1]:
+        usual = f"{SUN_RADII[0]:g} to {SUN_RADII[1]:g} arcsec"
+        message = f"RSUN_OBS is {radius:.6g} arcsec, by which the disk was enlarged; from SDO it is {usual}."
+        raise RejectedFile(message, reference.time, reference.member)
     return [
-        Observation(
-            channel=reference.channels[0],
-            time=reference.time,
-            image=image,
-            geometry=disk_geometry(size),
-            unit=_UNITS[unit.lower()] if unit else CHANNELS[reference.channels[0]].unit,
-            exposure_time=float(series.exposure_times[number]),
-            quality=0 if np.isnan(quality) else int(quality),
-            sun_radius=SUN_RADIUS,
-            degradation=float(series.degradation[number]),
+        plausible(
+            Observation(
+                channel=reference.channels[0],
+                time=reference.time,
+                image=image,
+                geometry=disk_geometry(image.shape[0]),
+                unit=_UNITS[unit.lower()] if unit else CHANNELS[reference.channels[0]].unit,
+                exposure_time=float(series.exposure_times[number]),
+                quality=read_quality(series.quality[number]),
+                sun_radius=SUN_RADIUS,
+                degradation=float(series.degradation[number]),
+            )
         )
     ]
 

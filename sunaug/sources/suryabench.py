@@ -25,17 +25,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from upath import UPath
 
 from sunaug.errors import UsageError
 from sunaug.lexicon import CHANNELS
-from sunaug.sources import DiskGeometry, FileReference, Observation, RejectedFile
-from sunaug.sources.sdoml import utc_times
+from sunaug.sources import DiskGeometry, FileReference, Observation
+from sunaug.sources.headers import keyword, known_or_nan, number_or, read_quality, sun_radius
+from sunaug.sources.plausibility import plausible
+from sunaug.sources.rejected import RejectedFile
+from sunaug.sources.times import is_missing_time, parse_time
 
 SUFFIXES = (".nc",)
 INTENSITY_SCALE = "physical"
@@ -64,36 +68,48 @@ SUN_RADIUS = 976.0
 SATURATION_LEVEL = 16383.0
 """DN/s at which AIA's intensities were clipped."""
 
+_LONGEST_FROM_SLOT = np.timedelta64(1, "h")
+
 _NAME = re.compile(r"^(\d{4})(\d{2})(\d{2})_(\d{2})(\d{2})$")
 _UNITS = {"dn/s": "DN s-1", "gauss": "gauss", "m/s": "m s-1"}
 
 
 @contextmanager
+def _damage() -> Iterator[None]:
+    """What HDF5 and its filters raise on damaged bytes as a rejection; nothing of ours belongs in here."""
+    try:
+        yield
+    except (RejectedFile, MemoryError):
+        raise
+    except Exception as error:  # they raise what they like
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the network
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RejectedFile(f"damaged NetCDF ({reason}); download it again.") from error
+
+
+@contextmanager
 def _opened(path: Path | UPath) -> Iterator[Any]:
-    """The file through h5netcdf; what HDF5 raises on the way becomes a rejection."""
+    """The file through h5netcdf."""
     try:
         import h5netcdf
         import h5py  # noqa: F401  (h5netcdf does not ask for it, and cannot open a file without)
         import hdf5plugin  # noqa: F401  (registers LZ4, in which the files are compressed)
     except ImportError as error:
-        raise UsageError(f"{path}: NetCDF files need {error.name}; pip install 'sunaug[netcdf]'.") from None
+        raise UsageError(f"{path}: NetCDF files need {error.name}; pip install 'sunaug[netcdf]'.") from error
     size = path.stat().st_size
     if size == 0:
         raise RejectedFile("an empty file; download it again.")
-    with path.open("rb") as file:
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("rb"))
         start = file.read(15)
         if not start.startswith(b"\x89HDF"):
             text = re.sub(r"[^\x20-\x7e]+", " ", start.decode("latin-1")).strip()
             raise RejectedFile(f'not a NetCDF 4 file (starts with "{text}"); download it again.')
         file.seek(0)
-        try:
-            with h5netcdf.File(file, "r") as opened:
-                yield opened
-        except RejectedFile:
-            raise
-        except Exception as error:  # HDF5 and its filters raise what they like on damaged bytes
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise RejectedFile(f"damaged NetCDF ({reason}); download it again.") from None
+        with _damage():
+            found = opened.enter_context(h5netcdf.File(file, "r"))
+        yield found
 
 
 def _slot(path: Path | UPath) -> np.datetime64:
@@ -102,33 +118,29 @@ def _slot(path: Path | UPath) -> np.datetime64:
         raise RejectedFile("the file name tells no time; expected YYYYMMDD_HHMM.nc.")
     text = "{}-{}-{}T{}:{}".format(*match.groups())
     try:
-        return np.datetime64(text, "ns")
-    except ValueError:
-        raise RejectedFile(f"the file name holds no time ({text}).") from None
+        time = parse_time(text)
+    except RejectedFile as error:
+        raise RejectedFile(f"the time in the file name, {error.reason}") from error
+    if time is None:
+        raise RejectedFile(f"the file name holds no time ({text}).")
+    return time
 
 
 def _header(attributes: Any, name: str) -> dict[str, Any]:
-    """One of the FITS headers of a variable; empty where it is missing or is no JSON."""
+    """One of the FITS headers of a variable, upper case; empty where it is missing or is no JSON."""
     try:
         header = json.loads(attributes[name])
     except (KeyError, TypeError, ValueError):
         return {}
-    return header if isinstance(header, dict) else {}
-
-
-def _number(header: dict[str, Any], keyword: str, default: float) -> float:
-    try:
-        number = float(header[keyword])
-    except (KeyError, TypeError, ValueError):
-        return default
-    return number if np.isfinite(number) else default
+    return {name.upper(): value for name, value in header.items()} if isinstance(header, dict) else {}
 
 
 def _geometry(header: dict[str, Any], size: int) -> DiskGeometry:
     """Where the disk lies: the header gives its place before the enlargement about pixel (2048, 2048)."""
-    enlarged = SUN_RADIUS / _number(header, "rsun_obs", SUN_RADIUS)
+    radius = sun_radius(header) if "RSUN_OBS" in header else SUN_RADIUS
+    enlarged = SUN_RADIUS / radius
     middle = (FULL_SIZE + 1) / 2
-    place = [_number(header, keyword, middle) - 1 for keyword in ("crpix1", "crpix2")]
+    place = [number_or(header, name, middle) - 1 for name in ("CRPIX1", "CRPIX2")]
     binned = FULL_SIZE / size
     column, row = (((FULL_SIZE / 2 + enlarged * (at - FULL_SIZE / 2)) + 0.5) / binned - 0.5 for at in place)
     return DiskGeometry((column, row), np.eye(2) * (SUN_RADIUS / (PLATE_SCALE * binned)))
@@ -153,11 +165,13 @@ def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[F
     time = _slot(path)
     try:
         with _opened(path) as file:
-            if "SYNTHETIC" in file.attrs:
+            with _damage():
+                synthetic, variables = "SYNTHETIC" in file.attrs, set(file.variables)
+            if synthetic:
                 raise RejectedFile("a synthetic frame, not an observation; leave it out of the folder.")
-            here = tuple(name for name in VARIABLES if name in file.variables)
+            here = tuple(name for name in VARIABLES if name in variables)
     except RejectedFile as error:
-        raise RejectedFile(error.reason, time) from None
+        raise RejectedFile(error.reason, time) from error
     names = tuple(name for name in here if channels is None or name in channels)
     if not here:
         raise RejectedFile("holds none of SuryaBench's variables, like aia193 or hmi_m.", time)
@@ -176,31 +190,54 @@ def read(reference: FileReference) -> list[Observation]:
     UsageError
         If h5netcdf, h5py or hdf5plugin is not installed.
     """
+    found = []
     with _opened(reference.path) as file:
-        return [_observation(file.variables[name], name, reference.time) for name in reference.channels]
+        for name in reference.channels:
+            with _damage():
+                variable = file.variables[name]
+                shape, attributes = tuple(variable.shape), dict(variable.attrs)
+            if len(shape) != 2 or shape[0] != shape[1]:
+                reason = f"{name} has the shape {shape}, which is no square image."
+                raise RejectedFile(reason, reference.time)
+            with _damage():
+                image = np.asarray(variable[...], dtype=np.float32)
+            found.append(_observation(image, attributes, name, reference.time))
+    return found
 
 
-def _observation(variable: Any, name: str, slot: np.datetime64) -> Observation:
-    attributes = variable.attrs
-    if len(variable.shape) != 2 or variable.shape[0] != variable.shape[1]:
-        raise RejectedFile(f"{name} has the shape {variable.shape}, which is no square image.", slot)
+def _observation(image: NDArray[np.float32], attributes: dict[str, Any], name: str, slot: np.datetime64) -> Observation:
     unit = str(attributes.get("unit", "")).strip()
     if unit and _UNITS.get(unit.lower()) != CHANNELS[name].unit:
         raise RejectedFile(f"{name} is in {unit!r}, not in {CHANNELS[name].unit}.", slot)
-    geometry = _geometry(_header(attributes, "meta_1"), variable.shape[0])
-    if not geometry.covers_disk(variable.shape):
-        raise RejectedFile(f"not full disk: the header of {name} puts the Sun's centre at {geometry.centre}.", slot)
-    original = _header(attributes, "meta_0")
-    (time,) = utc_times([str(attributes.get("t_obs", ""))])
-    return Observation(
-        channel=name,
-        time=slot if np.isnat(time) else time,
-        image=np.asarray(variable[...], dtype=np.float32),
-        geometry=geometry,
-        unit=CHANNELS[name].unit,
-        exposure_time=_number(original, "exptime", np.nan),
-        quality=int(_number(original, "quality", 0)),
-        saturation_level=np.inf if CHANNELS[name].signed else SATURATION_LEVEL,
-        sun_radius=SUN_RADIUS,
-        level=1.5,
-    )
+    try:
+        geometry = _geometry(_header(attributes, "meta_1"), image.shape[0])
+        if not geometry.covers_disk((image.shape[0], image.shape[1])):
+            raise RejectedFile(f"not full disk: the header of {name} puts the Sun's centre at {geometry.centre}.")
+        original = _header(attributes, "meta_0")
+        return plausible(
+            Observation(
+                channel=name,
+                time=_time(attributes, slot),
+                image=image,
+                geometry=geometry,
+                unit=CHANNELS[name].unit,
+                exposure_time=known_or_nan(original, "EXPTIME"),
+                quality=read_quality(keyword(original, "QUALITY")),
+                saturation_level=np.inf if CHANNELS[name].signed else SATURATION_LEVEL,
+                sun_radius=SUN_RADIUS,
+                level=1.5,
+            )
+        )
+    except RejectedFile as error:
+        raise RejectedFile(f"{name}: {error.reason}", slot) from error
+
+
+def _time(attributes: dict[str, Any], slot: np.datetime64) -> np.datetime64:
+    """T_OBS of the variable, or the slot of the file where it has none."""
+    text = str(attributes.get("t_obs", "")).strip()
+    time = None if is_missing_time(text) else parse_time(text)
+    if time is None:
+        return slot
+    if abs(time - slot) > _LONGEST_FROM_SLOT:
+        raise RejectedFile(f"T_OBS {text} lies more than an hour from the slot in the file's name.")
+    return time

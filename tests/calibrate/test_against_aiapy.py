@@ -114,6 +114,7 @@ def level_1(path: Path, real: Path, roll: float, compression: str | None = "RICE
             "BLANK": -32768,
             "PIXLUNIT": "DN",
             "RSUN_OBS": smap.rsun_obs.value,
+            "DSUN_OBS": smap.meta["dsun_obs"],
             "CDELT1": plate_scale,
             "CDELT2": plate_scale,
         },

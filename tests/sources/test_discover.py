@@ -69,3 +69,37 @@ def test_a_url_that_cannot_be_used_says_why():
         discover(["nowhere://bucket/x.fits"])
     with pytest.raises(UsageError, match="no such file or folder, or nothing answers there"):
         discover(["http://127.0.0.1:9/x.fits"])
+
+
+def test_what_exists_is_a_path_and_only_the_rest_a_pattern(tmp_path):
+    folder = tmp_path / "AIA [2012]"
+    folder.mkdir()
+    (folder / "a[1].fits").write_bytes(b"x")
+    (folder / "b.fits").write_bytes(b"x")
+    both = [("a[1].fits", "fits"), ("b.fits", "fits")]
+    assert _found(folder) == _found(f"{folder}/*.fits") == both
+    assert _found(folder / "a[1].fits") == both[:1]
+    (tmp_path / "notes.txt").mkdir()
+    (tmp_path / "notes.txt" / "c.fits").write_bytes(b"x")
+    assert _found(tmp_path / "notes.txt") == [("c.fits", "fits")]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".xz", ".fz", ".Z", ".zip", ".zst"])
+def test_every_compression_of_fits_is_an_input(tmp_path, ending):
+    for name in (f"a.fits{ending}", f"b.fts{ending}", f"c.fit{ending}"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [source for _, source in _found(tmp_path)] == ["fits"] * 3
+
+
+def test_what_is_passed_over_is_told(folder):
+    names: list[str] = []
+    discover([folder], passed_over=names.append)
+    assert sorted(names) == ["index.csv", "note.fits.txt"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.fits").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("~/a.fits\n")
+    assert _found("~/a.fits") == _found("~/*.fits") == _found("~/list.txt") == [("a.fits", "fits")]
+    assert str(discover(["~/a.fits"])[0].path) == str(tmp_path / "a.fits")

@@ -144,12 +144,75 @@ def test_an_unknown_unit_is_refused(tmp_path):
 
 
 def test_keywords_without_a_number_are_unknown(tmp_path):
-    changes = {"EXPTIME": ["nan", None], "QUALITY": [None, "x"], "DEG_COR": [1.0]}
+    changes = {"EXPTIME": ["nan", None], "QUALITY": [None, 0], "DEG_COR": [1.0]}
     path = write_store(tmp_path / "a.zarr", "2012", {"171A": aia_attributes(2, **changes)})
     for reference in sdoml.refer(path):
         (seen,) = sdoml.read(reference)
         assert np.isnan([seen.exposure_time, seen.degradation]).all()
         assert seen.quality == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"QUALITY": ["x"]}, "QUALITY 'x' is no number"),
+        ({"EXPTIME": [0.0]}, "EXPTIME is 0 s"),
+        ({"RSUN_OBS": [0.27]}, "RSUN_OBS is 0.27 arcsec"),
+        ({"PIXLUNIT": ["Gauss"]}, "PIXLUNIT is 'Gauss', which AIA 171 Å is not measured in"),
+    ],
+)
+def test_keywords_that_cannot_be_are_the_reason(tmp_path, changes, reason):
+    path = write_store(tmp_path / "a.zarr", "2012", {"171A": aia_attributes(1, **changes)})
+    (reference,) = sdoml.refer(path)
+    with pytest.raises(RejectedFile, match=reason):
+        sdoml.read(reference)
+
+
+def test_quality_may_be_text(tmp_path):
+    path = write_store(tmp_path / "a.zarr", "2012", {"171A": aia_attributes(1, QUALITY=["0x00002000"])})
+    assert sdoml.read(*sdoml.refer(path))[0].quality == 1 << 13
+
+
+def test_times_that_cannot_be_are_named(tmp_path):
+    times = ["-4712-01-01T12:00:00.000Z", "1999-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "2013-06-01T00:00:00Z"]
+    times += ["2012-06-30T23:59:60.62Z", "2012.07.01_00:00:34.62_TAI"]
+    found = sdoml.refer(write_store(tmp_path / "a.zarr", "2012", {"171A": aia_attributes(6, T_OBS=times)}))
+    assert [str(one) for one in found[:4]] == [
+        "T_OBS -4712-01-01 is JSOC's mark for a missing time.",
+        "T_OBS 1999-01-01T00:00:00Z is before SDO's launch (2010-02-11).",
+        "T_OBS 2099-01-01T00:00:00Z is in the future.",
+        "T_OBS is 2013-06-01T00:00:00, in the folder of 2012.",
+    ]
+    assert [one.time for one in found[4:]] == [np.datetime64("2012-07-01T00:00:00")] * 2
+
+
+def test_a_channel_without_frames_is_named_and_a_store_of_none_refused(tmp_path):
+    path = write_store(tmp_path / "a.zarr", "2012", {"171A": aia_attributes(0)})
+    with pytest.raises(RejectedFile, match=r"^holds no frames\.$"):
+        sdoml.refer(path)
+    write_store(path, "2012", {"94A": aia_attributes(1)})
+    good, empty = sdoml.refer(path)
+    assert good.member == "2012/94A/0"
+    assert (empty.member, str(empty)) == ("2012/171A", "holds no frames.")
+
+
+def test_a_missing_chunk_is_no_dark_sun(store):
+    (store / "2012" / "171A" / "0.0.0").unlink()
+    found = sdoml.refer(store, ("aia171",))
+    with pytest.raises(RejectedFile, match="nothing but zeros"):
+        sdoml.read(found[0])
+    assert sdoml.read(found[15])[0].image.any()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error")])
+def test_what_tells_nothing_of_the_file_is_no_rejection(store, monkeypatch, error):
+    def fail(*args, **keywords):
+        raise error
+
+    (reference, *_) = sdoml.refer(store, ("aia171",))
+    monkeypatch.setattr(sdoml, "_chunk", fail)
+    with pytest.raises(type(error)):
+        sdoml.read(reference)
 
 
 def test_a_chunk_is_decompressed_once(store):

@@ -22,10 +22,13 @@ def write_nc(path, images=None, **changes):
         random = np.random.default_rng(0)
         images = {name: random.normal(50, 10, (SIZE, SIZE)) for name in suryabench.VARIABLES}
     variables, encoding = {}, {}
+    # HMI's times are in TAI, 35 s ahead of UTC in 2014.
+    day, clock = path.stem.split("_")
+    day, minute = f"{day[:4]}-{day[4:6]}-{day[6:]}", f"{clock[:2]}:{clock[2:]}"
     for name, image in images.items():
         signed = CHANNELS[name].signed if name in CHANNELS else False
         unit = UNITS[CHANNELS[name].unit] if name in CHANNELS else "1"
-        before = {"t_obs": "2014-01-07T15:00:01.34Z", "exptime": 2.9, "quality": 0, "rsun_obs": 975.7}
+        before = {"t_obs": f"{day}T{minute}:01.34Z", "exptime": 2.9, "quality": 0, "rsun_obs": 975.7}
         after = {
             "crpix1": 2048.5,
             "crpix2": 2048.5,
@@ -36,7 +39,7 @@ def write_nc(path, images=None, **changes):
         }
         attributes = {
             "unit": unit,
-            "t_obs": "2014.01.07_15:00:36_TAI" if signed else before["t_obs"],
+            "t_obs": f"{day.replace('-', '.')}_{minute}:36_TAI" if signed else before["t_obs"],
             "qflag": 0,
             "meta_0": json.dumps(before),
             "meta_1": json.dumps(after),
