@@ -154,7 +154,9 @@ def ingest(
         catalogue = read_catalogue(chosen.flares) if chosen.flares else None
         series = read_xrs(chosen.xrs) if chosen.xrs else None
         others: Counter[str] = Counter()
-        files = discover(sources, passed_over=lambda name: others.update([Path(name).suffix or "without ending"]))
+        files = discover(
+            sources, passed_over=lambda name: others.update([Path(name).suffix.lower() or "without ending"])
+        )
         run = _Run(
             cube=cube,
             lease=lease,
@@ -167,8 +169,9 @@ def ingest(
             tell=report or (lambda what, done, total: None),
         )
         if others:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(_MOST_KINDS))
-            run.notes.append(f"{others.total():,} files of other kinds in the folders were passed over ({kinds})")
+            most = sorted(others.items(), key=lambda item: (-item[1], item[0]))[:_MOST_KINDS]
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in most)
+            run.notes.append(f"passed over in folders, as not of a kind that is read: {others.total():,} ({kinds})")
         if catalogue is None:
             run.notes.append("no flare catalogue given, so the forecast labels are unknown (--flares adds them)")
         run.look(existing if append else None)
@@ -413,7 +416,7 @@ class _Run:
         if self.cube.exists():
             return SunaugError(f"{no_cube_text(rejected, len(self.inputs))}.")
         write_rejections(table, rejected, self.lease)
-        return SunaugError(f"{no_cube_text(rejected, len(self.inputs))}; why each was left out: {table}.")
+        return SunaugError(f"{no_cube_text(rejected, len(self.inputs))}; the reasons are listed in {table}.")
 
     def _write_labels(self, filling: Filling) -> None:
         """Labels first: nothing but the frames themselves may be missing from a cube that was stopped."""

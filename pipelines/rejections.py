@@ -68,7 +68,10 @@ def no_cube_text(rejected: Sequence[Rejection], n_inputs: int) -> str:
         ((reason, (file, *_)),) = reasons.items()
         return f"{file}: {reason}. No cube was made"
     ordered = sorted(reasons.items(), key=lambda item: -len(item[1]))
-    told = [f"{len(files):,} {reason} (as {files[0]})" for reason, files in ordered[:_MOST_REASONS]]
+    told = [
+        f"{len(files):,} input{'s'[: len(files) > 1]}: {reason} ({files[0]})"
+        for reason, files in ordered[:_MOST_REASONS]
+    ]
     if len(ordered) > _MOST_REASONS:
         told.append(f"{sum(len(files) for _, files in ordered[_MOST_REASONS:]):,} for other reasons")
     return f"no usable frame in {n_inputs:,} inputs, so no cube was made: {'; '.join(told)}"

@@ -28,7 +28,7 @@ _REACH = (0.5, 1.5)
 _STEP = 0.005
 _BAND = 0.06
 _SCATTER = 0.025
-_LEAST_SECTORS = 40
+_LEAST_TO_FIT, _LEAST_SECTORS = 12, 40
 
 
 def find_edge(
@@ -83,8 +83,8 @@ def _circle(edges: NDArray[np.float64], angles: NDArray[np.float64]) -> tuple[fl
     near = np.abs(edges[:, None] - places) < _BAND
     chosen = near[:, near.sum(axis=0).argmax()]
     basis = np.stack([np.ones_like(angles), np.cos(angles), np.sin(angles)], axis=1)
-    for _ in range(5):
-        if chosen.sum() < _LEAST_SECTORS:
+    for _ in range(6):
+        if chosen.sum() < _LEAST_TO_FIT:
             return None
         fit = np.linalg.lstsq(basis[chosen], edges[chosen], rcond=None)[0]
         chosen = np.abs(edges - basis @ fit) < _SCATTER

@@ -1,4 +1,5 @@
 import csv
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,93 @@ def test_browse_2012_agrees_with_its_index(real_data, tmp_path):
     assert {name for name, row in listed.items() if row["dark"] == "1"} <= set(rejected)
     assert "channels disagree" in rejected["20120308_0200.jpg"]["reason"]
     assert not {f"20120307_0{hour}00.jpg" for hour in range(5)} & set(rejected), "the X5.4 flare is no fault"
+
+
+def test_nothing_usable_keeps_every_reason(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        write_fits(folder / f"cut{number}.fits", time=f"2012-03-0{1 + number}T00:00:00.00", centre=(110.0, 63.0))
+    write_fits(folder / "eclipse.fits", quality=1 << 13)
+    (folder / "page.fits").write_text("<!DOCTYPE html><html>")
+    with pytest.raises(SunaugError, match="no usable frame in 5 inputs") as caught:
+        ingest([folder], tmp_path / "cube.zarr", size=32)
+    message = str(caught.value)
+    assert "3 inputs: not full disk" in message
+    assert f"1 input: QUALITY is 8192 (bit 13: eclipse) ({folder / 'eclipse.fits'})" in message
+    assert message.endswith(f"the reasons are listed in {tmp_path / 'cube.rejected.csv'}.")
+    assert not (tmp_path / "cube.zarr").exists()
+    assert set(_rejected(tmp_path / "cube.rejected.csv")) == {one.name for one in folder.iterdir()}
+
+    # The next run is not misled by what was left behind.
+    write_fits(folder / "good.fits", time="2012-03-09T00:00:00.00")
+    result = ingest([folder], tmp_path / "cube.zarr", size=32)
+    assert (result.files_used, result.files_rejected) == (1, 5)
+    assert len(_rejected(result.rejected_csv)) == 5
+
+
+def test_nothing_usable_leaves_another_cubes_table_alone(folder, tmp_path):
+    table = ingest([folder], tmp_path / "cube.zarr", size=32).rejected_csv
+    before = table.read_bytes()
+    with pytest.raises(SunaugError, match="web page"):
+        ingest([folder / "page.fits"], tmp_path / "cube.zarr", size=32)
+    assert table.read_bytes() == before
+
+
+def test_infinite_pixels_make_a_frame_partial_or_none(tmp_path):
+    sun = disk_image(128, (63.5, 63.5), 50.0)
+    for day, width in ((1, 0), (2, 1), (3, 6), (4, 60)):
+        image = sun.copy()
+        image[:, 64 : 64 + width] = np.inf
+        name, time = f"{width}.fits", f"2012-03-0{day}T00:00:00.00"
+        write_fits(tmp_path / name, time=time, image=image, dtype=np.float32, compression=None)
+    result = ingest([tmp_path], tmp_path / "cube.zarr", size=128, disk_radius=50.0)
+    cube = open_cube(result.cube).load()
+    expected = [FrameStatus.COMPLETE, FrameStatus.PARTIAL, FrameStatus.PARTIAL, FrameStatus.REJECTED]
+    assert list(cube["frame_status"].values) == expected
+    assert not np.isinf(cube["intensity"]).any()
+    assert np.isfinite(cube["mean_intensity"].values[:3]).all()
+    assert "of the disk is missing" in _rejected(result.rejected_csv)["60.fits"]["reason"]
+    dropped = ingest([tmp_path / f"{width}.fits" for width in (0, 6)], tmp_path / "b.zarr", size=64, keep_partial=False)
+    assert dropped.frames == {"complete": 1, "rejected": 1}
+    assert "its frame lacks aia193" in _rejected(dropped.rejected_csv)["6.fits"]["reason"]
+
+
+def test_what_is_passed_over_is_told(folder, tmp_path):
+    (folder / "index.csv").write_text("x")
+    (folder / "a.png").write_bytes(b"x")
+    (folder / "b.PNG").write_bytes(b"x")
+    result = ingest([folder], tmp_path / "cube.zarr", size=32)
+    assert "passed over in folders, as not of a kind that is read: 3 (2 .png, 1 .csv)" in result.notes
+
+
+def test_compressed_files_are_inputs(tmp_path):
+    good = write_fits(tmp_path / "a.fits", time="2012-03-01T00:00:00.00")
+    (tmp_path / "b.fits.fz").write_bytes(write_fits(tmp_path / "b", time="2012-03-02T00:00:00.00").read_bytes())
+    (tmp_path / "c.fts.gz").write_bytes(
+        gzip.compress(write_fits(tmp_path / "c", time="2012-03-03T00:00:00.00").read_bytes())
+    )
+    (tmp_path / "d.fits.zip").write_bytes(b"PK\x03\x04" + good.read_bytes())
+    result = ingest([tmp_path], tmp_path / "cube.zarr", size=32)
+    assert (result.files_used, result.files_rejected) == (3, 1)
+    assert "compressed with zip" in _rejected(result.rejected_csv)["d.fits.zip"]["reason"]
+
+
+@pytest.mark.parametrize("tolerance", [float("inf"), float("nan"), -1.0, 1e300])
+def test_a_tolerance_is_a_number_of_seconds(folder, tmp_path, tolerance):
+    with pytest.raises(UsageError, match="give a number of seconds from 0 to 86400"):
+        ingest([folder], tmp_path / "cube.zarr", size=32, tolerance=tolerance)
+
+
+def test_a_tilde_is_the_home_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(folder)
+    (tmp_path / "flares.csv").write_text(
+        "Flare Class,Start Time,Peak Time,End Time,Active Region Number\n"
+        "C1.0,2012-03-01T00:00Z,2012-03-01T00:10Z,2012-03-01T00:20Z,1\n"
+        "C1.0,2012-04-01T00:00Z,2012-04-01T00:10Z,2012-04-01T00:20Z,1\n"
+    )
+    result = ingest(["~/fits"], "~/cube.zarr", size=32, flares="~/flares.csv")
+    assert str(result.cube) == str(tmp_path / "cube.zarr")
+    assert open_cube(tmp_path / "cube.zarr").sizes["time"] == 8
+    assert not list(folder.glob("~*"))

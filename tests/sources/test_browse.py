@@ -57,3 +57,103 @@ def test_damaged_files_are_named(tmp_path, content, reason):
     path.write_bytes(content)
     with pytest.raises(RejectedFile, match=reason):
         browse.read(*browse.refer(path, None))
+
+
+def _sun(size, radius):
+    return disk_image(size, ((size - 1) / 2, (size - 1) / 2), radius)
+
+
+# On 2012-07-01 the Sun's radius is 943.6 arcsec: 196.6 pixels of 4.8 arcsec.
+RADIUS = 943.6 / 4.8
+
+
+@pytest.mark.parametrize(("size", "scale"), [(472, 1), (944, 2), (512, 1), (1024, 2)])
+def test_the_plate_scale_follows_from_the_size(tmp_path, size, scale):
+    planes = [_sun(size, RADIUS * scale) * share for share in (1.0, 0.8, 0.5)]
+    seen = browse.read(*browse.refer(write_rgb(tmp_path / "20120701_0000.jpg", tuple(planes)), None))
+    assert seen[0].geometry.radius == pytest.approx(RADIUS * scale, abs=0.1)
+
+
+def _write_single(path, size=512, radius=RADIUS, table="sdoaia193", width=None, **options):
+    import matplotlib as mpl
+    import sunpy.visualization.colormaps  # noqa: F401
+
+    levels = (_sun(size, radius).clip(0, 255)).astype(np.uint8)[::-1]
+    pixels = levels if table is None else mpl.colormaps[table](levels, bytes=True)[..., :3]
+    picture = Image.fromarray(pixels[:, : width or size])
+    picture.save(path, **({"quality": 98, "subsampling": 0} | options))
+    return path
+
+
+def _grey_rgb(path):
+    return write_rgb(path, (_sun(512, RADIUS),) * 3)
+
+
+def _turned(path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    return _write_single(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "reason"),
+    [
+        (
+            "20120701_0000.jpg",
+            lambda path: write_rgb(path, (_sun(500, 192.0),) * 2 + (_sun(500, 192.0) / 2,)),
+            "500 x 500",
+        ),
+        (
+            "20120701_0000.jpg",
+            lambda path: write_rgb(path, (_sun(256, 98.0),) * 2 + (_sun(256, 98.0) / 2,)),
+            "256 x 256",
+        ),
+        (
+            "20120701_0000.jpg",
+            lambda path: write_rgb(path, (_sun(512, 218.0),) * 2 + (_sun(512, 218.0) / 2,)),
+            "the limb",
+        ),
+        (
+            "20120701_0000.jpg",
+            lambda path: write_rgb(path, (_sun(472, 181.2),) * 2 + (_sun(472, 181.2) / 2,)),
+            "the limb",
+        ),
+        ("20120701_0000.jpg", _grey_rgb, "a grey picture"),
+        ("20120701_0000.jpg", lambda path: _write_single(path, table=None), "a grey picture"),
+        ("20120701_0000.jpg", _write_single, "a picture in the colour table of AIA 193 Å, and its name says three"),
+        ("20120701_000000_512_0193.jpg", lambda path: _write_single(path, table=None), "a grey picture"),
+        ("20120701_000000_512_0193.jpg", _grey_rgb, "a grey picture"),
+        ("20120701_000000_512_0171.jpg", _write_single, "not those of the colour table of AIA 171 Å"),
+        ("20120701_000000_1024_0193.jpg", _write_single, "512 pixels wide, and its name says 1024"),
+        ("20120701_000000_SDO_AIA_193_256.jpg", _write_single, "512 pixels wide, and its name says 256"),
+        ("20120701_000000_512_0193.jpg", lambda path: _write_single(path, radius=150.0), "the limb stands at 0.76"),
+        ("20120701_000000_512_0193.jpg", lambda path: _write_single(path, width=500), "wrong shape: 500 x 512"),
+        ("20120701_000000_512_0193.jpg", lambda path: Image.new("CMYK", (512, 512), (9, 99, 50, 0)).save(path), "CMYK"),
+        ("20120701_000000_512_0193.jpg", _turned, "its EXIF turns"),
+        ("20120701_000000_512_0193.jpg", lambda path: Image.new("RGB", (512, 512)).save(path, "PNG"), "the kind PNG"),
+    ],
+)
+def test_pictures_of_another_kind_than_their_name_are_named(tmp_path, name, make, reason):
+    make(tmp_path / name)
+    with pytest.raises(RejectedFile, match=reason):
+        browse.read(*browse.refer(tmp_path / name, None))
+
+
+@pytest.mark.parametrize("name", ["19991231_0000.jpg", "29991231_0000.jpg", "20090101_000000_512_0193.jpg"])
+def test_times_that_are_not_of_sdo_are_rejected(name):
+    with pytest.raises(RejectedFile, match="the time in the file name"):
+        browse.refer(Path(name), None)
+
+
+@pytest.mark.realdata
+def test_real_pictures_are_of_their_kind(real_data):
+    folders = (
+        "sdo2012/images",
+        "aia193_browse_2017",
+        "aia193_browse_2017_daily/images",
+        "aia211_browse_2010_2014/images",
+    )
+    for folder in folders:
+        files = sorted((real_data / folder).glob("*.jpg"))
+        for path in files[:: len(files) // 10]:
+            assert browse.read(*browse.refer(path, None))

@@ -1,4 +1,6 @@
+import bz2
 import gzip
+import lzma
 
 import numpy as np
 import pytest
@@ -6,9 +8,10 @@ from astropy.io import fits
 from upath import UPath
 
 from sunaug.calibrate.chain import Calibration, calibrate
-from sunaug.sources import RejectedFile, fits_files
+from sunaug.sources import FileReference, RejectedFile, fits_files
 from tests.make_data import disk_image, write_fits, write_magnetogram
 
+TIME = np.datetime64("2012-03-07T00:00:00")
 WAVELENGTHS = (94, 131, 171, 193, 211, 304, 335, 1600, 1700, 4500)
 
 
@@ -288,4 +291,97 @@ def test_a_byte_that_changed_on_its_way_is_found(tmp_path, compression):
     content[len(content) - last["datSpan"] // 2] ^= 0x10
     (tmp_path / "summed.fits").write_bytes(content)
     with pytest.raises(RejectedFile, match="DATASUM"):
+        fits_files.read(reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("a.fits.bz2", bz2.compress), ("a.fts.gz", gzip.compress), ("a.fit.xz", lzma.compress)]
+)
+def test_whole_files_may_be_compressed(tmp_path, name, pack):
+    plain = write_fits(tmp_path / "plain.fits")
+    (tmp_path / name).write_bytes(pack(plain.read_bytes()))
+    np.testing.assert_array_equal(_read(tmp_path / name).image, _read(plain).image)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"PK\x03\x04" + bytes(40), "compressed with zip; sunaug reads gzip"),
+        (b"\x1f\x9d\x90" + bytes(40), r"compressed with compress \(\.Z\)"),
+        (b"\x28\xb5\x2f\xfd" + bytes(40), "compressed with Zstandard"),
+        (gzip.compress(gzip.compress(b"SIMPLE")), "compressed twice"),
+        (bz2.compress(b"hello, no image"), "not a FITS file"),
+        (bz2.compress(b"SIMPLE" * 999)[:-20], "damaged FITS"),
+    ],
+)
+def test_other_compressions_are_named(tmp_path, content, reason):
+    path = tmp_path / "a.fits"
+    path.write_bytes(content)
+    for look in (fits_files.refer, lambda path: fits_files.read(FileReference(path, "fits", TIME, ("aia193",)))):
+        with pytest.raises(RejectedFile, match=reason):
+            look(path)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"BSCALE": 0.5}])
+def test_the_smallest_number_is_missing_where_blank_is(tmp_path, keywords):
+    image = disk_image(128, (63.5, 63.5), 50.0).round()
+    image[60, 60] = -32768
+    seen = _read(write_fits(tmp_path / "a.fits", image=image, dtype=np.int16, compression=None, keywords=keywords))
+    missing = np.isnan(seen.image) if seen.blank is None else seen.image == seen.blank
+    assert np.argwhere(missing).tolist() == [[60, 60]]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "reason"),
+    [
+        ({"BSCALE": 0.0}, "BSCALE is 0"),
+        ({"BSCALE": -1.0}, "BSCALE is -1"),
+        ({"EXPTIME": -2.0}, "EXPTIME is -2 s"),
+        ({"QUALITY": "bad"}, "QUALITY 'bad' is no number"),
+        ({"RSUN_OBS": 0.27}, "disagrees with DSUN_OBS"),
+        ({"T_OBS": "-4712-01-01T12:00:00.000Z", "DATE-OBS": None}, "JSOC's mark for a missing time"),
+        ({"CDELT1": 9.6, "CDELT2": 9.6}, "not full disk"),
+        ({"CDELT1": 22.0, "CDELT2": 22.0}, "the limb stands at 1.1"),
+        ({"TELESCOP": "SDO/HMI"}, "TELESCOP is 'SDO/HMI', and INSTRUME 'AIA_2'"),
+    ],
+)
+def test_headers_of_what_cannot_be_are_named(tmp_path, keywords, reason):
+    image = disk_image(128, (63.5, 63.5), 50.0)
+    with pytest.raises(RejectedFile, match=reason):
+        _read(write_fits(tmp_path / "a.fits", image=image, dtype=np.float32, compression=None, keywords=keywords))
+
+
+def test_quality_as_text_is_read(tmp_path):
+    assert _read(write_fits(tmp_path / "a.fits", keywords={"QUALITY": "0x00002000"})).quality == 1 << 13
+
+
+def test_rows_of_another_length_than_naxis_are_found(tmp_path):
+    path = write_fits(tmp_path / "a.fits", compression=None)
+    content = path.read_bytes()
+    for axis in (b"1", b"2"):
+        content = content.replace(b"NAXIS%b  =                  128" % axis, b"NAXIS%b  =                  127" % axis)
+    path.write_bytes(content)
+    with pytest.raises(RejectedFile, match="holds more data than its header's 127 x 127 pixels"):
+        _read(path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), AssertionError("a fault of ours"), OSError(5, "Input/output error")])
+def test_what_tells_nothing_of_the_file_is_no_rejection(tmp_path, monkeypatch, error):
+    def fail(*args, **keywords):
+        raise error
+
+    (reference,) = fits_files.refer(write_fits(tmp_path / "a.fits"))
+    monkeypatch.setattr(fits_files, "observe", fail)
+    with pytest.raises(type(error)):
+        fits_files.read(reference)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error")])
+def test_a_decoder_without_memory_or_disk_damages_no_file(tmp_path, monkeypatch, error):
+    def fail(*args, **keywords):
+        raise error
+
+    (reference,) = fits_files.refer(write_fits(tmp_path / "a.fits"))
+    monkeypatch.setattr(fits_files, "read_stored", fail)
+    with pytest.raises(type(error)):
         fits_files.read(reference)

@@ -185,3 +185,52 @@ def test_a_file_behind_a_url_reads_the_same(tmp_path):
     (reference,) = suryabench.refer(remote, ("aia94",))
     here = suryabench.read(*suryabench.refer(path, ("aia94",)))
     np.testing.assert_array_equal(suryabench.read(reference)[0].image, here[0].image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"meta_0": json.dumps({"quality": "0x00002000x"})}, "aia193: QUALITY '0x00002000x' is no number"),
+        ({"meta_0": json.dumps({"exptime": 0.0})}, "aia193: EXPTIME is 0 s"),
+        ({"meta_1": json.dumps({"rsun_obs": 0.27})}, "aia193: RSUN_OBS is 0.27 arcsec"),
+        ({"meta_1": json.dumps({"crpix1": "x"})}, "aia193: CRPIX1 'x' is no number"),
+        ({"t_obs": "2013-01-07T15:00:01Z"}, "aia193: T_OBS 2013-01-07T15:00:01Z lies more than an hour from the slot"),
+        ({"t_obs": "1999-01-07T15:00:01Z"}, "aia193: 1999-01-07T15:00:01Z is before SDO's launch"),
+    ],
+)
+def test_headers_of_what_cannot_be_are_named(tmp_path, changes, reason):
+    path = write_nc(tmp_path / "20140107_1500.nc", {"aia193": np.ones((SIZE, SIZE))}, **changes)
+    with pytest.raises(RejectedFile, match=reason):
+        suryabench.read(*suryabench.refer(path))
+
+
+def test_pixels_beyond_any_detector_are_missing(tmp_path):
+    image = np.full((SIZE, SIZE), 50.0)
+    image[30, 30:33] = np.inf, 9.96921e36, -np.inf
+    path = write_nc(tmp_path / "20140107_1500.nc", {"aia193": image})
+    (seen,) = suryabench.read(*suryabench.refer(path))
+    assert np.argwhere(np.isnan(seen.image)).tolist() == [[30, 30], [30, 31], [30, 32]]
+
+
+def test_a_variable_without_pixels_is_no_dark_sun(tmp_path):
+    path = write_nc(tmp_path / "20140107_1500.nc", {"aia193": np.zeros((SIZE, SIZE))})
+    with pytest.raises(RejectedFile, match="aia193: nothing but zeros"):
+        suryabench.read(*suryabench.refer(path))
+
+
+@pytest.mark.parametrize("name", ["19991231_0000.nc", "29991231_0000.nc"])
+def test_times_that_are_not_of_sdo_are_rejected(name):
+    with pytest.raises(RejectedFile, match="the time in the file name"):
+        suryabench.refer(Path(name))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), AssertionError("a fault of ours")])
+def test_what_tells_nothing_of_the_file_is_no_rejection(tmp_path, monkeypatch, error):
+    def fail(*args, **keywords):
+        raise error
+
+    path = write_nc(tmp_path / "20140107_1500.nc", {"aia193": np.ones((SIZE, SIZE))})
+    (reference,) = suryabench.refer(path)
+    monkeypatch.setattr(suryabench, "_observation", fail)
+    with pytest.raises(type(error)):
+        suryabench.read(reference)
