@@ -190,7 +190,7 @@ class IngestOptions:
 def _expanded(path: Any) -> Any:
     """A path, or a sequence of them, with ``~`` expanded in local ones."""
     if isinstance(path, str | Path):
-        return type(path)(local_or_url(path))
+        return type(path)(str(local_or_url(path)))
     return [_expanded(one) for one in path] if isinstance(path, Sequence) else path
 
 

@@ -293,8 +293,9 @@ def _without_lists(paths: Iterable[str | Path | UPath]) -> Iterator[str | Path |
                 lines = place.read_text().splitlines()
             except UnicodeDecodeError as error:
                 raise UsageError(f"{path}: not a list of files, one a line; it is no text.") from error
-        for line in map(local_or_url, filter(None, map(str.strip, lines))):
-            yield line if is_remote(line) or Path(line).is_absolute() else place.parent / str(line)
+        for line in filter(None, map(str.strip, lines)):
+            one = str(local_or_url(line))
+            yield one if is_remote(one) or Path(one).is_absolute() else place.parent / one
 
 
 def _files(place: UPath, *, is_unit: Callable[[str], str], pattern: bool) -> list[tuple[UPath, int]]:

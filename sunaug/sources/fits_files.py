@@ -10,6 +10,7 @@ Images of whole numbers are passed on as they are, with BLANK, where BSCALE and 
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -103,8 +104,8 @@ def _damage() -> Iterator[None]:
     except (RejectedFile, MemoryError):
         raise
     except Exception as error:  # they raise what they like
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk or the network; errors of damaged content have no number
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk or the network; damage has no number, or sends astropy to a place before the file's start
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise RejectedFile(f"damaged FITS ({line}); download it again.") from error
 

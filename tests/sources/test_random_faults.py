@@ -61,7 +61,7 @@ FAULTS = {
     "PC1_2": (*NUMBERS, "0", "0.5"),
     "RSUN_OBS": (*NUMBERS, "0", "-960", "0.2667", "16", "880", "0.00465"),
     "DSUN_OBS": (*NUMBERS, "0", "1", "149597.87", "1.2E11", "-1.5E11"),
-    "RSUN_REF": (*NUMBERS, "696000", "695700000", "0"),
+    "RSUN_REF": (*NUMBERS, "696000", "0"),
     "EXPTIME": (*NUMBERS, "0", "-2", "2000", "1E-6"),
     "BUNIT": ("''", None, "'DN'", "'K'", "'Gauss'", "'m/s'", "'1000 DN'", "'kDN'"),
     "BSCALE": (*NUMBERS, "0", "-1", "1", "1E-300"),
