@@ -146,3 +146,10 @@ def test_steps_name_all_that_is_done_in_json(tables):
         "stretch",
         "registration",
     ]
+
+
+def test_display_images_are_refused_by_bits_that_no_science_image_has():
+    seen = _observation(unit="counts", saturation_level=255.0)
+    calibrate(replace(seen, quality=1 << 30), Calibration(32, 14.0), "browse")
+    with pytest.raises(RejectedFile, match="eclipse"):
+        calibrate(replace(seen, quality=1 << 13), Calibration(32, 14.0), "browse")
