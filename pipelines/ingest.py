@@ -38,7 +38,7 @@ from sunaug.calibrate.consistency import consistency_step
 from sunaug.calibrate.stretch import NOT_OF_HELIOVIEWER
 from sunaug.catalogues import FlareCatalogue, read_catalogue
 from sunaug.cube import FrameStatus, create_cube, open_cube
-from sunaug.cube.fencing import remove, remove_all
+from sunaug.cube.fencing import remove_all
 from sunaug.cube.lock import Lease, only_writer
 from sunaug.cube.opening import IN_PROGRESS, is_unfinished
 from sunaug.cube.store import commit, grow_cube, open_arrays, set_attributes, writable
