@@ -22,8 +22,8 @@ import torch
 from benchmarks.trained_runs import machine, put_between, versions
 from sunaug.bundle import BUNDLED, Bundle, load_bundle
 from sunaug.errors import UsageError
-from sunaug.fidelity.gating import gate_samples
 from sunaug.fidelity.policy import load_policy
+from sunaug.fidelity.request_verdict import assess_samples, open_reference
 from sunaug.generation import generate
 
 ROOT = Path(__file__).parents[1]
@@ -35,17 +35,18 @@ SHOWN = ("frechet solar-texture", "frechet solar-content", "stripes aia171", "co
 
 def judged(bundle: Bundle, n: int, *, rare: bool) -> dict[str, Any]:
     """What the gate says of samples."""
-    found = gate_samples([generate(bundle, n=n, rare=rare)], bundle, load_policy("default"))
-    if found is None:
+    stored = open_reference(bundle)
+    if stored is None:
         raise UsageError(f"{bundle.path}: has no real frames to judge samples by; fit them with sunaug directions.")
+    found = assess_samples([generate(bundle, n=n, rare=rare)], bundle, stored, load_policy("default"))
     return {
         "rare": rare,
         "finish": bundle.finish is not None,
-        "checks": sum(one.gating and one.known for one in found.checks),
+        "checks": sum(one.gating and one.state != "unknown" for one in found.checks),
         "failed": {one.name: round(one.excess, 2) for one in found.failed},
         "excess": {one.name: round(one.excess, 2) for one in found.checks if one.name in SHOWN},
-        "rejected": int(found.dropped.sum()),
-        "why_rejected": found.why_dropped,
+        "rejected": int(found.rejected.sum()),
+        "why_rejected": found.why_rejected,
     }
 
 

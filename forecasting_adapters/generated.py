@@ -6,31 +6,22 @@ on nothing, and each has the generator once.
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
-from upath import UPath
 
-import sunaug
 from forecasting_adapters.reading import Take
 from forecasting_adapters.samples import Fluxes
 from sunaug.bundle import Bundle, load_bundle
 from sunaug.errors import UsageError
-from sunaug.fidelity.cache import default_cache
-from sunaug.fidelity.gate import described
-from sunaug.fidelity.gating import gate_samples
+from sunaug.fidelity.gating import unjudged
 from sunaug.fidelity.policy import Policy
-from sunaug.fidelity.stored import FILE
-from sunaug.fidelity.verdict import UNJUDGED
-from sunaug.generation import Request, Sampler, stream_request
+from sunaug.fidelity.request_verdict import verdict_of_request
+from sunaug.generation import Request, Sampler
 from sunaug.generation.writing import attributes
-from sunaug.storage import replace_object
 
 __all__ = ["GeneratedFrames", "gate_of"]
 
@@ -122,10 +113,9 @@ class GeneratedFrames:
 
 
 def gate_of(bundle: Bundle, request: Request, policy: Policy, *, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """What the gate says of a request, judged by its first samples.
+    """What the gate says of a kind of request, see `sunaug.fidelity.request_verdict`.
 
-    They are made and measured once: the verdict is kept in the cache (`SUNAUG_CACHE`) by the hashes of bundle, request
-    and policy. Single samples that no real frame is like are counted by the gate, but not kept from the training, as
+    Single samples beyond what real frames show are counted in the gate's pool. They are not kept from the training, as
     they are in a cube.
 
     Parameters
@@ -133,7 +123,6 @@ def gate_of(bundle: Bundle, request: Request, policy: Policy, *, device: str | t
     bundle : Bundle
     request : Request
     policy : Policy
-        Up to `Policy.samples` samples are judged.
     device : str or torch.device
 
     Returns
@@ -141,24 +130,7 @@ def gate_of(bundle: Bundle, request: Request, policy: Policy, *, device: str | t
     dict
         As a cube's attribute ``gate``.
     """
-    looked_at = replace(request, n=min(request.n, policy.samples))
-    reference = bundle.path / FILE
-    if not reference.is_file():
-        sentence = f"Unjudged: {bundle.info.name} has no real frames to be compared with."
-        return {"verdict": UNJUDGED, "sentence": sentence}
-    origin = attributes(Sampler(bundle, looked_at, device)) | {
-        "policy": policy.hash,
-        "reference": sha256(reference.read_bytes()).hexdigest(),
-        "sunaug_version": sunaug.__version__,
-    }
-    name = sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
-    kept = default_cache() / "gates" / f"{name}.json"
-    if kept.is_file():
-        found: dict[str, Any] = json.loads(kept.read_text())  # never half a file: it is put in place whole
-        return found
-    assessment = gate_samples(stream_request(bundle, looked_at, device=device), bundle, policy)
-    assert assessment is not None
-    gate = described(assessment)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    replace_object(UPath(kept), json.dumps(gate).encode())
-    return gate
+    found = verdict_of_request(bundle, request, policy, device=device)
+    if found is None:
+        return unjudged(bundle)
+    return found.found | {"sentence": found.sentence, "request": found.kind}

@@ -47,14 +47,14 @@ class SyntheticSolarDataset(FrameDataset):
     label, threshold, scaling, channels, transform, size, cache
         As for `SolarDataset`; to be mixed with real frames they must be the same.
     allow_ungated : bool
-        Take samples that the fidelity gate has refused or not judged.
+        Take samples that the fidelity gate has not passed: refused, unknown or not judged.
     n : int, optional
         Number of samples, of a bundle, which needs it.
     device : str or torch.device
         Where a bundle's samples are made. A GPU cannot be used in worker processes.
     policy : str or pathlib.Path
-        Policy of the gate by which a bundle's samples are judged, before the first is served: up to 1,024 are made and
-        measured, once for each bundle, request and policy (`forecasting_adapters.generated.gate_of`). With
+        Policy of the gate by which a bundle's samples are judged, before the first is served: 512 are made and
+        measured, once for each bundle, kind of request and policy (`forecasting_adapters.generated.gate_of`). With
         `allow_ungated` none is, and nothing is known of them.
     **request
         Of a bundle, further fields of `sunaug.generation.Request`: ``rare``, ``min_class``, ``seed``, ``steer``, ...

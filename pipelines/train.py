@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from sunaug.errors import SunaugError
 from sunaug.fidelity.backbones import inception_backbone
 from sunaug.fidelity.fitting import add_reference
 from sunaug.fidelity.judge import Judge
+from sunaug.fidelity.roles import teachers_of
 from sunaug.flares import class_letters
 from sunaug.generation import fit_finish, fit_steering
 from sunaug.latent.activity import hot_channels, hot_emission
@@ -54,6 +55,8 @@ A conditional {architecture} that makes SYNTHETIC frames of the Sun, {size}x{siz
 | discriminator | {discriminator} |
 | started from | {start} |
 | chosen | {chosen} |
+| teachers | {teachers} |
+| judges | EffNet-Lite2, solar-content and every figure that is no teacher |
 | hash of the frames trained on | `{fingerprint}` |
 
 ## What it is for
@@ -88,6 +91,13 @@ def _chosen(best: dict[str, Any] | None) -> str:
     )
 
 
+def _teachers(found: Mapping[str, str] | None) -> str:
+    """What was trained on, fitted to or chosen by: figures of these say nothing about the generator."""
+    told = "unknown" if found is None else "; ".join(f"{name} ({why})" for name, why in found.items())
+    filtered = "with a spectral filter (`finish.safetensors`) also solar-texture and all spectral figures"
+    return f"{told}; {filtered}" if told else filtered
+
+
 def _fingerprint(trained: TrainedGenerator) -> str:
     digest = hashlib.sha256(trained.frames.fluxes.tobytes())
     digest.update(trained.frames.images.numpy().tobytes())
@@ -118,6 +128,7 @@ def _card(info: BundleInfo, trained: TrainedGenerator) -> str:
         discriminator=_DISCRIMINATORS[info.recipe["discriminator"]],
         start=info.recipe["start"] or "random weights",
         chosen=_chosen(info.training.get("chosen_by")),
+        teachers=_teachers(info.training.get("teachers")),
         fingerprint=info.training["frames_sha256"],
         licence=info.licence,
     )
@@ -296,6 +307,8 @@ def train_bundle(
         training_ranges=trained.training_ranges,
         training=training,
     )
+    if (teachers := teachers_of(info, filtered=False)) is not None:
+        info.training["teachers"] = teachers
     reference = {
         "fluxes": torch.from_numpy(trained.frames.fluxes),
         "hot_emission": _hot_emission(trained, disk_radius),

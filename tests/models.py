@@ -45,6 +45,7 @@ def quick_fits(steps: int = 4) -> Iterator[None]:
     """What a training fits beside the networks is fitted in a few steps: worth less, and half a minute sooner."""
     with (
         mock.patch("sunaug.fidelity.fitting.fit_encoder", partial(fit_encoder, steps=steps)),
+        mock.patch("sunaug.fidelity.fitting.gate_backbones", list),
         mock.patch("pipelines.train.fit_finish", partial(fit_finish, samples=16)),
         mock.patch("pipelines.train.fit_steering", partial(fit_steering, pictures=16)),
     ):

@@ -154,26 +154,26 @@ def _gate(report: dict[str, Any]) -> list[str]:
     if gate is None:
         return ["Not judged: the gate needs real frames with a known forecast in the train and the validation months."]
     lines = [gate["sentence"]]
-    if gate["dropped"]:
-        reasons = ", ".join(f"{name} {number:,}" for name, number in gate["why_dropped"].items())
-        lines.append(f"{gate['dropped']:,} single samples are like no real frame ({reasons}).")
-    failed = {name: one for name, one in gate["checks"].items() if one["gating"] and not one["passed"]}
+    counts = ", ".join(f"{number} {state}" for state, number in gate["counts"].items())
+    lines.append(f"Samples: {gate['account']}. Gating checks: {counts}.")
+    failed = {name: one for name, one in gate["checks"].items() if one["gating"] and one["state"] == "failed"}
     if not failed:
         return lines
     worst = sorted(failed, key=lambda name: -_excess(failed[name]))
-    rows: list[tuple[str, ...]] = [("failed check", "samples", "real", "limit", "excess", "unit")]
+    rows: list[tuple[str, ...]] = [("failed check", "samples", "real", "limit", "excess", "role, unit")]
     for name in worst[:_LISTED]:
         one = failed[name]
         excess = _excess(one)
-        room = f"{excess:.1f}" if excess < float("inf") else ""
-        rows.append((name, *(_number(one[key]) for key in ("value", "floor", "limit")), room, one["unit"]))
+        times = f"{excess:.1f}" if excess < float("inf") else ""
+        about = ", ".join(filter(None, (one["role"], one["unit"])))
+        rows.append((name, *(_number(one[key]) for key in ("value", "floor", "limit")), times, about))
     lines += ["", *_aligned([row[:-1] for row in rows], left=1, tail=[row[-1] for row in rows])]
     more = len(failed) - _LISTED
     if more > 0:
         lines.append(f"and {more} more: --json or --report has all.")
     lines.append(
         f"Real: median of {gate['real_windows']} sets of {gate['frames_per_set']:,} real frames; excess: distance from "
-        "it over that of the limit."
+        "it over that of the limit. A teacher had a part in making the samples, a judge had none."
     )
     return lines
 
@@ -194,7 +194,7 @@ def _comparison(found: dict[str, Any]) -> list[str]:
         rows: list[tuple[str, ...]] = [("check", one, other, *limits, "fails")]
         tail = ["nearer to real frames"]
         for name, check in checks.items():
-            failing = [cube for cube in (one, other) if check["gating"] and not check["passed"][cube]]
+            failing = [cube for cube in (one, other) if check["gating"] and check["state"][cube] == "failed"]
             fails = "both" if len(failing) == 2 else "".join(failing)
             edges = [check["limits"][cube] for cube in (one, other)][: len(limits)]
             values = [check["values"][cube] for cube in (one, other)]

@@ -12,8 +12,9 @@ from sunaug.cli.places import ANYWHERE, INPUT, OUTPUT
 
 if TYPE_CHECKING:
     from sunaug.bundle import Bundle
-    from sunaug.fidelity.gate import Assessment
+    from sunaug.fidelity.gating import SetVerdict
     from sunaug.fidelity.policy import Policy
+    from sunaug.fidelity.request_verdict import RequestVerdict
     from sunaug.generation import Request
 
 
@@ -63,6 +64,7 @@ def generate(
     from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
     from sunaug.errors import UsageError
+    from sunaug.fidelity.gating import mark_ungated
     from sunaug.fidelity.policy import load_policy
     from sunaug.fidelity.verdict import UNGATED, UNJUDGED
     from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
@@ -99,72 +101,65 @@ def generate(
     if rare:
         _warn(opened, request)
     options: dict[str, Any] = {"batch_size": batch_size, "device": device}
-    found = None
-    if format_ == "fits" and gate:
-        found = _foretold(opened, request, asked, device)
+    verdict = _asked(opened, request, asked, device) if gate else None
     with progress("generating", request.n, "samples") as report:
         if scheduler is not None:
             from pipelines.augment import generate_on
 
             path = generate_on(out, opened, request, scheduler=scheduler, workers=workers, report=report)
         elif format_ == "fits":
-            verdict = UNGATED if not gate else UNJUDGED if found is None else found.verdict
-            options |= {"batch_size": min(batch_size, 64), "gate": verdict}
+            said = UNGATED if not gate else UNJUDGED if verdict is None else verdict.verdict
+            options |= {"batch_size": min(batch_size, 64), "gate": said}
             path = generate_fits(out, opened, request, **options, report=report)
         else:
             path = generate_cube(out, opened, request, **options, report=report)
     what = f"rare frames ({label} {min_class} or more)" if rare else "frames"
     accepted = _accepted(path) if rare and format_ == "zarr" and opened.critic and critic else ""
     typer.echo(f"{path}: {request.n:,} SYNTHETIC {what} from {opened.info.name}, seed {seed}{accepted}.")
-    if format_ == "zarr":
-        found = _judged(path, opened, asked, gate)
-    _say_verdict(path, opened, found, gate)
+    if not gate:
+        if format_ == "zarr":
+            mark_ungated(path)
+        typer.echo("Ungated: nothing was checked, and adapters do not take it without being told to.")
+    elif verdict is None:
+        if format_ == "zarr":
+            _judged(path, opened, asked, device)
+        typer.echo(
+            f"Unjudged: {opened.info.name} has no real frames to be compared with; fit it with `sunaug directions "
+            f"{opened.path} --fit --cube CUBE --out FOLDER`."
+        )
+    else:
+        _say_verdict(path, _judged(path, opened, asked, device) if format_ == "zarr" else verdict)
 
 
-def _foretold(bundle: Bundle, request: Request, policy: Policy, device: str) -> Assessment | None:
-    """What the gate says of the first samples of a request, before any is written."""
-    from dataclasses import replace
-
+def _asked(bundle: Bundle, request: Request, policy: Policy, device: str) -> RequestVerdict | None:
+    """What the gate says of this kind of request, before any sample of it is written."""
     from sunaug.cli.progress import progress
-    from sunaug.fidelity.gating import gate_samples
-    from sunaug.generation import stream_request
+    from sunaug.fidelity.request_verdict import verdict_of_request
 
-    looked_at = replace(request, n=min(request.n, policy.samples))
-    with progress("judging", looked_at.n, "samples") as report:
-        return gate_samples(stream_request(bundle, looked_at, device=device, report=report), bundle, policy)
+    with progress("judging this kind of request", policy.samples, "samples") as report:
+        return verdict_of_request(bundle, request, policy, device=device, report=report)
 
 
-def _judged(path: Path, bundle: Bundle, policy: Policy, gate: bool) -> Assessment | None:
-    """Send a cube through the gate, or mark it as ungated."""
+def _judged(path: Path, bundle: Bundle, policy: Policy, device: str) -> SetVerdict | None:
+    """Send a cube through the gate."""
     from sunaug.cli.progress import progress
     from sunaug.cube import open_cube
-    from sunaug.fidelity.gating import gate_cube, mark_ungated
+    from sunaug.fidelity.gating import gate_cube
 
-    if not gate:
-        mark_ungated(path)
-        return None
-    with progress("judging", open_cube(path).sizes["sample"], "samples") as report:
-        return gate_cube(path, bundle, policy, report=report)
+    with progress("checking single samples", open_cube(path).sizes["sample"], "samples") as report:
+        return gate_cube(path, bundle, policy, device=device, report=report)
 
 
-def _say_verdict(path: Path, bundle: Bundle, found: Assessment | None, gate: bool) -> None:
+def _say_verdict(path: Path, found: SetVerdict | RequestVerdict | None) -> None:
     from sunaug.errors import GateRefused
+    from sunaug.fidelity.gating import SetVerdict
     from sunaug.fidelity.verdict import PASSED
 
-    if found is None:
-        if gate:
-            typer.echo(
-                f"Unjudged: {bundle.info.name} has no real frames to be compared with; fit it with `sunaug directions "
-                f"{bundle.path} --fit --cube CUBE --out FOLDER`."
-            )
-        else:
-            typer.echo("Ungated: nothing was checked, and adapters will not take it without being told to.")
-        return
-    if found.dropped.any():
-        reasons = ", ".join(f"{name} {number:,}" for name, number in found.why_dropped.items())
-        typer.echo(f"{int(found.dropped.sum()):,} samples are like no real frame and marked as rejected ({reasons}).")
+    assert found is not None
+    if isinstance(found, SetVerdict):
+        typer.echo(f"Samples: {found.account.sentence}.")
     if found.verdict != PASSED:
-        raise GateRefused(f"{path}: {found.sentence} The samples are kept, and adapters will not take them.")
+        raise GateRefused(f"{path}: {found.sentence} The samples are kept, and adapters do not take them.")
     typer.echo(found.sentence)
 
 

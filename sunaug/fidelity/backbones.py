@@ -1,8 +1,9 @@
 """Feature networks that sets of frames are compared in.
 
-Two of them, since a generator can please one and not the other: pytorch-fid's Inception, and EfficientNet-Lite0, which
-is also what a projected discriminator sees. Figures carry their network's name: ``FID-768`` or ``FID-2048`` for
-Inception, ``EffNet-Lite0`` for the other, which is never called a FID.
+Several of them, since a generator can please one and not the others: pytorch-fid's Inception; EfficientNet-Lite0, which
+is also what a projected discriminator sees; EfficientNet-Lite2, which nothing here is trained on. Figures carry their
+network's name: ``FID-768`` or ``FID-2048`` for Inception, ``EffNet-Lite0`` and ``EffNet-Lite2`` for the others, which
+are never called a FID.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from torch import Tensor, nn
 from sunaug.errors import SunaugError
 from sunaug.fidelity.inception import load_inception
 
-__all__ = ["Backbone", "effnet_backbone", "features", "image_features", "inception_backbone", "load_backbones"]
+__all__ = [
+    "GATE_NETWORK",
+    "Backbone",
+    "effnet_backbone",
+    "features",
+    "gate_backbones",
+    "image_features",
+    "inception_backbone",
+    "load_backbones",
+]
 
 BATCH = 16
 """Images in one forward pass."""
@@ -97,8 +107,14 @@ def inception_backbone(weights: str | Path | None = None, *, device: str | torch
     return Backbone(f"FID-{network.dims}", network.to(_device(device)), network.dims, origin)
 
 
-def effnet_backbone(*, device: str | torch.device | None = None) -> Backbone:
-    """EfficientNet-Lite0 trained on ImageNet, its last features averaged over the image: 1,280 dimensions.
+def effnet_backbone(name: str = "lite0", *, device: str | torch.device | None = None) -> Backbone:
+    """An EfficientNet-Lite trained on ImageNet, its last features averaged over the image: 1,280 dimensions.
+
+    Parameters
+    ----------
+    name : {"lite0", "lite2"}
+    device : str or torch.device, optional
+        CUDA where there is one, unless told otherwise.
 
     Raises
     ------
@@ -107,9 +123,31 @@ def effnet_backbone(*, device: str | torch.device | None = None) -> Backbone:
     """
     from sunaug.networks.efficientnet import load_efficientnet
 
-    network = load_efficientnet()
-    origin = "EfficientNet-Lite0 trained on ImageNet, averaged features of its head"
-    return Backbone("EffNet-Lite0", _Pooled(network).to(_device(device)), network.dims, origin)
+    network = load_efficientnet(name)
+    origin = f"{network.variant.name} trained on ImageNet, averaged features of its head"
+    return Backbone(f"EffNet-{name.capitalize()}", _Pooled(network).to(_device(device)), network.dims, origin)
+
+
+GATE_NETWORK = "EffNet-Lite2"
+"""The feature network that bundles carry real frames' features of: nothing in sunaug is trained on it or chosen by it,
+so that it can judge every generator."""
+
+
+def gate_backbones(labels: Iterable[str] = (GATE_NETWORK,)) -> list[Backbone]:
+    """Those of the named feature networks that the gate uses and this machine has.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        Such as a reference has features of.
+    """
+    if GATE_NETWORK not in set(labels):
+        return []
+    try:
+        return [effnet_backbone("lite2", device="cpu")]
+    except SunaugError:
+        # The gate says of its checks that they are unknown.
+        return []
 
 
 def load_backbones(
@@ -139,6 +177,7 @@ def load_backbones(
     loaders: dict[str, Callable[[], Backbone]] = {
         "FID": lambda: inception_backbone(weights, device=device),
         "EffNet-Lite0": lambda: effnet_backbone(device=device),
+        GATE_NETWORK: lambda: effnet_backbone("lite2", device=device),
     }
     found: list[Backbone] = []
     missing: dict[str, SunaugError] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,17 +58,19 @@ def compare_sets(samples: Looked, real: Looked, reference: Reference) -> dict[st
         frame to the nearest other one of its set: that of real frames two hours apart, so that less means repetition)
         for each feature network; the distance of every physical measure
         (`sunaug.fidelity.physics`); ``copies pixels``, ``copies features``, ``authenticity`` and ``membership``
-        (`sunaug.fidelity.memorisation`); and what is read off the frames (`sunaug.fidelity.claims`).
+        (`sunaug.fidelity.memorisation`); and what is read off the frames (`sunaug.fidelity.claims`). A measure that
+        the real frames lack is NaN; a feature network that the samples lack is left out.
     """
     found: dict[str, Figure] = {}
     for label in real.measured.features:
-        found |= {
-            f"{measure} {label}": Figure(value, "distribution")
-            for measure, value in _distribution(samples, real, label).items()
-        }
-    for name, column in real.measured.physics.items():
-        apart = distance(samples.measured.physics[name], column)
-        found[f"{name}"] = Figure(apart, "physics", column.unit)
+        if label in samples.measured.features:
+            found |= {
+                f"{measure} {label}": Figure(value, "distribution")
+                for measure, value in _distribution(samples, real, label).items()
+            }
+    for name, column in samples.measured.physics.items():
+        theirs = real.measured.physics.get(name)
+        found[name] = Figure(nan if theirs is None else distance(column, theirs), "physics", column.unit)
     found |= {name: Figure(value, "memorisation") for name, value in _memorisation(samples, reference).items()}
     read = claims(samples.measured.readings, samples.measured.fluxes, real.measured.readings)
     units = {"reading nowcast_flux": "dex", "reading forecast_flux": "dex", "reading class": "log odds"}

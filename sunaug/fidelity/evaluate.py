@@ -36,6 +36,7 @@ from sunaug.fidelity.measured import Measured
 from sunaug.fidelity.memorisation import APART
 from sunaug.fidelity.policy import Policy, load_policy
 from sunaug.fidelity.reference import Looked, Reference
+from sunaug.fidelity.roles import Roles, roles_of_cube
 from sunaug.fidelity.sides import (
     Frames,
     alike,
@@ -106,8 +107,8 @@ def run_evaluation(
 
         - ``schema``: 3;
         - ``synthetic``, ``against``: paths; ``bundle_hash``: from the synthetic cube, or None; ``seed``;
-        - ``backbones``: by label (``FID-768``, ``FID-2048``, ``EffNet-Lite0``, ``solar-texture``, ``solar-content``)
-          what the network is. One that this machine lacks is left out, with a note;
+        - ``backbones``: by label (``FID-768``, ``FID-2048``, ``EffNet-Lite0``, ``EffNet-Lite2``, ``solar-texture``,
+          ``solar-content``) what the network is. One that this machine lacks is left out, with a note;
         - ``distribution``: by label, figures against ``all`` validation frames and the ``matched`` ones (None where
           that cannot be made), and in ``classes`` by forecast class (``C``; ``quiet+B`` where those were put together)
           for each with 20 frames on every side. Figures are ``n`` (frames per side) and by measure (``frechet``,
@@ -193,7 +194,8 @@ def run_evaluation(
 
     training_ranges = opened.cube.attrs.get("training_ranges")
     notes += leaks(training_ranges, validation.cube)
-    assessment, looked, fitted = _gate(sides, measured, instruments, policy or load_policy(), notes, seed)
+    roles = roles_of_cube(opened.cube.attrs, bundle)
+    assessment, looked, fitted = _gate(sides, measured, instruments, policy or load_policy(), roles, notes, seed)
     details = {
         "schema": REPORT_SCHEMA,
         "synthetic": opened.name,
@@ -287,6 +289,7 @@ def _gate(
     measured: list[Measured],
     instruments: Instruments,
     policy: Policy,
+    roles: Roles,
     notes: list[str],
     seed: int,
 ) -> tuple[Assessment | None, Looked | None, Reference | None]:
@@ -294,6 +297,10 @@ def _gate(
     if not all(map(len, rows)):
         notes.append("the gate needs real frames with a known forecast in the train and the validation months.")
         return None, None, None
+    if roles.teachers is None:
+        notes.append(
+            "what the generator was made with is not known, so that only Inception judges it; give its bundle to say."
+        )
     reference = Reference.of(measured[1].take(rows[0]), measured[2].take(rows[1]), instruments)
     if not np.isfinite(reference.validation.features.distance).any():
         notes.append(
@@ -302,7 +309,7 @@ def _gate(
         )
         return None, None, None
     looked = reference.look(measured[0])
-    return assess(looked, reference, policy, seed=seed), looked, reference
+    return assess(looked, reference, policy, roles, seed=seed, before=sides[0].rejections), looked, reference
 
 
 def _silent(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:

@@ -20,7 +20,7 @@ from sunaug.critic import Critic, fit_critic
 from sunaug.cube import select_split
 from sunaug.encoder import SolarEncoder, fit_encoder
 from sunaug.errors import SunaugError
-from sunaug.fidelity.backbones import Backbone
+from sunaug.fidelity.backbones import Backbone, gate_backbones
 from sunaug.fidelity.cache import RowCache, default_cache
 from sunaug.fidelity.instruments import FLUXES, Instruments, measure_set
 from sunaug.fidelity.measured import Measured
@@ -157,7 +157,7 @@ def add_reference(bundle: Bundle, cube: xr.Dataset, say: Callable[[str], None] =
     if not all(len(known_rows(side)) for side in sides):
         return False
     cache = default_cache()
-    instruments = fit_instruments(cube, cache=cache, say=say)
+    instruments = fit_instruments(cube, gate_backbones(), cache=cache, say=say)
     if instruments.encoder is None:
         return False
     write_reference(bundle.path / FILE, fit_reference(cube, instruments, cache=RowCache(cache)), instruments)

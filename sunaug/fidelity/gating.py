@@ -1,28 +1,101 @@
-"""Generated samples before the gate: judged by the reference that their bundle carries, single ones rejected."""
+"""Generated samples before the gate: the verdict of their kind of request, and single samples rejected."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from sunaug.bundle import Bundle
 from sunaug.cube import FrameStatus, open_cube, set_attributes, write_frames
 from sunaug.errors import SunaugError
-from sunaug.fidelity.gate import Assessment, assess, described, judge_samples
+from sunaug.fidelity.account import Account, Rejections
 from sunaug.fidelity.instruments import measure_set
-from sunaug.fidelity.measured import Measured, concatenate
 from sunaug.fidelity.policy import Policy
-from sunaug.fidelity.stored import FILE, StoredReference, read_reference
-from sunaug.fidelity.verdict import UNGATED, UNJUDGED, verdict_of
+from sunaug.fidelity.request_verdict import RequestVerdict, open_reference, verdict_of_request
+from sunaug.fidelity.sample_checks import check_samples
+from sunaug.fidelity.stored import StoredReference
+from sunaug.fidelity.verdict import PASSED, REFUSED, UNGATED, UNJUDGED, verdict_of
+from sunaug.generation import Request
 
-__all__ = ["gate_cube", "gate_samples", "mark_ungated"]
+__all__ = ["SetVerdict", "gate_cube", "mark_ungated", "unjudged"]
 
 _AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class SetVerdict:
+    """What the gate says of a set.
+
+    Attributes
+    ----------
+    request : RequestVerdict
+        Of the kind of request that the set was made by.
+    policy : Policy
+    rejected : ndarray of bool, shape (samples,)
+        Single samples of the set that lie beyond what real frames show.
+    why_rejected : dict of str to int
+        Their number, by reason; one sample can have several.
+    """
+
+    request: RequestVerdict
+    policy: Policy
+    rejected: NDArray[np.bool_] = field(repr=False)
+    why_rejected: dict[str, int]
+
+    @property
+    def _spoiled(self) -> bool:
+        """Whether so many samples are rejected that the set is refused, whatever its kind of request."""
+        few = len(self.rejected) < self.policy.minimum_frames
+        return bool(self.rejected.all() or (not few and self.rejected.mean() > self.policy.drop_share))
+
+    @property
+    def verdict(self) -> str:
+        """``passed``, ``refused`` or ``unknown``: that of the kind of request, unless too many are rejected."""
+        return REFUSED if self.request.verdict == PASSED and self._spoiled else self.request.verdict
+
+    @property
+    def account(self) -> Account:
+        """What became of the samples of the set."""
+        rejections = Rejections(int(self.rejected.sum()), self.why_rejected)
+        return Account(len(self.rejected), rejections, self.policy.drop)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, for people."""
+        if self.verdict == self.request.verdict:
+            return self.request.sentence
+        return f"Refused: {self.rejected.mean():.0%} of the samples are rejected. {self.request.sentence}"
+
+    def described(self) -> dict[str, Any]:
+        """As a cube's attribute ``gate`` keeps it.
+
+        ``verdict`` and ``sentence``; what became of the set's samples, see `Account.described`; ``request``, the kind
+        that was judged; and the gate's figures of the pool of that kind, see `sunaug.fidelity.gate.described`, where
+        what became of the pool's samples is ``pool``.
+        """
+        own = self.account.described()
+        return self.request.found | {
+            "verdict": self.verdict,
+            "sentence": self.sentence,
+            **own,
+            "request": self.request.kind,
+            "pool": {name: self.request.found[name] for name in own},
+        }
+
+
+def unjudged(bundle: Bundle) -> dict[str, Any]:
+    """The attribute ``gate`` of what a bundle without real frames makes."""
+    return {
+        "verdict": UNJUDGED,
+        "sentence": f"Unjudged: {bundle.info.name} has no real frames to be compared with.",
+    }
 
 
 def mark_ungated(path: str | Path) -> None:
@@ -37,13 +110,14 @@ def gate_cube(
     bundle: Bundle,
     policy: Policy,
     *,
+    device: str | torch.device = "cpu",
     report: Callable[[int], None] | None = None,
-) -> Assessment | None:
+) -> SetVerdict | None:
     """Judge a finished synthetic cube, and store the verdict in it.
 
-    All samples are looked at one by one; those that no real frame is like are marked as rejected. The set is judged by
-    up to `policy.samples` of them. The verdict, the figures and the policy's hash go into the cube's attribute
-    ``gate``.
+    The verdict is that of the cube's kind of request, see `sunaug.fidelity.request_verdict`: it does not depend on how
+    many samples the cube holds. All of its samples are looked at one by one, and those beyond what real frames show are
+    marked as rejected. Verdict, figures and the policy's hash go into the cube's attribute ``gate``.
 
     Parameters
     ----------
@@ -51,83 +125,62 @@ def gate_cube(
     bundle : Bundle
         The one that made the cube.
     policy : Policy
+    device : str or torch.device
+        Where samples are made for the verdict.
     report : callable, optional
-        Called with the number of samples looked at.
+        Called with the number of the cube's samples looked at.
 
     Returns
     -------
-    Assessment or None
+    SetVerdict or None
         None where the bundle has no reference, which the cube then says.
 
     Raises
     ------
     SunaugError
-        If the cube is marked as ungated, or is not finished.
+        If the cube is marked as ungated, is not finished, or was made by another bundle.
     """
     cube = open_cube(path)
     if verdict_of(cube.attrs) == UNGATED:
         raise SunaugError(f"{path}: was made with --no-gate and stays ungated; make another one.")
+    if cube.attrs.get("bundle_hash") != bundle.hash:
+        raise SunaugError(
+            f"{path}: was made by {cube.attrs.get('bundle_name', 'no bundle')}, SHA-256 "
+            f"{str(cube.attrs.get('bundle_hash', ''))[:12]}, and {bundle.path} has {bundle.hash[:12]}; judge it with "
+            "the bundle that made it."
+        )
     status = np.asarray(cube["frame_status"].values)
     if (status == FrameStatus.PENDING).any():
-        raise SunaugError(f"{path}: not finished; give the command that makes it again, then judge it.")
-    file = bundle.path / FILE
-    if not file.is_file():
-        sentence = f"Unjudged: {bundle.info.name} has no real frames to be compared with."
-        set_attributes(path, {"gate": {"verdict": UNJUDGED, "sentence": sentence}})
+        raise SunaugError(f"{path}: not finished; run the command that makes it again, then judge it.")
+    stored = open_reference(bundle)
+    if stored is None:
+        set_attributes(path, {"gate": unjudged(bundle)})
         return None
-    stored = read_reference(file)
-    judged = np.random.default_rng(0).permutation(len(status))[: policy.samples]
+    asked = verdict_of_request(bundle, Request.from_described(cube.attrs["request"]), policy, device=device)
+    assert asked is not None
     pieces = (cube.isel(sample=slice(start, start + _AT_ONCE)) for start in range(0, len(status), _AT_ONCE))
-    found = _judge(pieces, stored, policy, np.isin(np.arange(len(status)), judged), report)
-    wanted = np.where(found.dropped & policy.drop, FrameStatus.REJECTED, FrameStatus.COMPLETE).astype(np.int8)
+    found = SetVerdict(asked, policy, *_checked(pieces, stored, report))
+    wanted = np.where(found.rejected & policy.drop, FrameStatus.REJECTED, FrameStatus.COMPLETE).astype(np.int8)
     if (wanted != status).any():
         write_frames(path, 0, {"frame_status": wanted})
-    set_attributes(path, {"gate": described(found)})
+    set_attributes(path, {"gate": found.described()})
     return found
 
 
-def gate_samples(batches: Iterable[xr.Dataset], bundle: Bundle, policy: Policy) -> Assessment | None:
-    """Judge samples that are in no cube, as `sunaug.stream` makes them.
-
-    Parameters
-    ----------
-    batches : iterable of xarray.Dataset
-        As many samples as are to be looked at.
-    bundle : Bundle
-    policy : Policy
-
-    Returns
-    -------
-    Assessment or None
-        None where the bundle has no reference.
-    """
-    file = bundle.path / FILE
-    return _judge(batches, read_reference(file), policy, None, None) if file.is_file() else None
-
-
-def _judge(
-    batches: Iterable[xr.Dataset],
-    stored: StoredReference,
-    policy: Policy,
-    in_set: NDArray[np.bool_] | None,
-    report: Callable[[int], None] | None,
-) -> Assessment:
-    """Look at samples one by one, and at those of `in_set` (all if None) as a set."""
-    dropped: list[NDArray[np.bool_]] = []
-    kept: list[Measured] = []
+def _checked(
+    batches: Iterable[xr.Dataset], stored: StoredReference, report: Callable[[int], None] | None
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Look at samples one by one: which are rejected, and how many by reason."""
+    # What reads fluxes and sees sets has no part in the checks of single samples.
+    instruments = replace(stored.instruments, backbones=(), reader=None)
+    rejected: list[NDArray[np.bool_]] = []
     why: dict[str, int] = {}
     done = 0
     for batch in batches:
         count = batch.sizes["sample"]
-        measured = measure_set(batch, np.arange(count), stored.instruments, report=report, before=done)
-        out, reasons = judge_samples(stored.reference.look(measured), stored.reference)
-        dropped.append(out)
+        measured = measure_set(batch, np.arange(count), instruments, report=report, before=done)
+        out, reasons = check_samples(stored.reference.look(measured), stored.reference)
+        rejected.append(out)
         why = {name: why.get(name, 0) + reasons.get(name, 0) for name in {**why, **reasons}}
-        chosen = np.arange(count) if in_set is None else np.flatnonzero(in_set[done : done + count])
-        if len(chosen):
-            kept.append(measured.take(chosen))
         done += count
-    every = np.concatenate(dropped)
-    looked = stored.reference.look(concatenate(kept))
-    found = assess(looked, stored.reference, policy, share_dropped=float(every.mean()))
-    return replace(found, dropped=every, why_dropped=why)
+    return np.concatenate(rejected), why

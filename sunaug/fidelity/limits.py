@@ -22,8 +22,12 @@ __all__ = ["allowance", "limits_of", "rooms"]
 
 _GEOMETRY = ("limb_radius *", "limb_offset *", "limb_width *", "limb_ellipticity *")
 _ONE_BY_ONE = ("memorisation", "claims")
-"""Families without a part in the allowance for many figures at once, as recall has none: what they are about (copies,
-disobedience, kinds of frames that are missing) is not to be let pass."""
+"""Families without a part in the allowance for many figures at once: what they are about (copies, disobedience) is not
+to be let pass."""
+
+_OVERLAPS = ("precision", "recall", "coverage")
+"""Measures without a part in it, either: kinds of frames that are missing, or that no real month has, are not to be let
+pass."""
 
 _PARTS = 6
 _FEWEST = 5
@@ -113,7 +117,7 @@ def limits_of(
         # What counts as a copy is set by the validation frames: their own months tell how it scatters.
         shares = _copy_shares(reference.validation, [name for name in names if name.startswith("copies ")])
         middle[copied], room[copied] = rooms(shares)
-    one_by_one = np.isin(families, _ONE_BY_ONE) | np.array([name.startswith("recall ") for name in names])
+    one_by_one = np.isin(families, _ONE_BY_ONE) | np.array([name.split(" ")[0] in _OVERLAPS for name in names])
     together = allowance(windows[:, gating & ~one_by_one], policy.confidence)
     limits = middle + np.where(one_by_one, 1.0, together) * room
     on_limb = [any(fnmatch(name, pattern) for pattern in _GEOMETRY) for name in names]

@@ -34,11 +34,18 @@ class Policy(BaseModel):
         Differences of the limb's radius, centre, width and shape below this are no reason to refuse: frames of a cube
         are not registered any better.
     minimum_frames : int
-        Smaller sets cannot be judged, and are refused.
+        Sets that are compared have this many frames at least; where there are fewer, the verdict is unknown.
     samples : int
-        Samples that the set is judged by, at most.
+        Samples that are made to judge a kind of request.
+    enough : int
+        A set of fewer samples is too few to judge: it may be refused, and never passes. docs/fidelity.md says how
+        many samples each damage needs to be noticed.
+    judges : int
+        Feature networks without a part in the samples whose Fréchet distance a set needs to pass.
+    unknown_share : float
+        A set with a larger share of its gating checks unknown does not pass.
     drop : bool
-        Whether single samples that no real frame is like are marked as rejected, and the set is judged without them.
+        Whether single samples beyond what real frames show are marked as rejected, and the set is judged without them.
     drop_share : float
         A set with a larger share of such samples is refused: what a gate has to pick its samples from is no good.
     """
@@ -52,7 +59,10 @@ class Policy(BaseModel):
     confidence: float = Field(0.9, ge=0.5, le=1)
     geometry_pixels: float = Field(0.1, ge=0)
     minimum_frames: int = Field(32, ge=12)
-    samples: int = Field(1024, ge=32)
+    samples: int = Field(512, ge=32)
+    enough: int = Field(256, ge=12)
+    judges: int = Field(1, ge=0)
+    unknown_share: float = Field(0.15, ge=0, le=1)
     drop: bool = True
     drop_share: float = Field(0.25, ge=0, le=1)
 

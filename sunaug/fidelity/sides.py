@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.errors import SunaugError, UsageError
+from sunaug.fidelity.account import Rejections
 from sunaug.flares import class_letters, format_goes_class
 
 __all__ = [
@@ -40,10 +41,27 @@ _STRONG_CLASSES = ("C", "M", "X")
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of one side of a comparison: an opened cube, and its name in messages."""
+    """Frames of one side of a comparison: an opened cube, and its name in messages.
+
+    Attributes
+    ----------
+    cube : xarray.Dataset
+        Complete frames.
+    name : str
+    rejected : int
+        Frames that were left out, since the cube says that they are rejected.
+    """
 
     cube: xr.Dataset
     name: str
+    rejected: int = 0
+
+    @property
+    def rejections(self) -> Rejections:
+        """Samples that the gate rejected before, as the cube says."""
+        gate = self.cube.attrs.get("gate")
+        why = gate.get("why_rejected", gate.get("why_dropped", {})) if isinstance(gate, Mapping) else {}
+        return Rejections(self.rejected, dict(why) if self.rejected else {})
 
     @property
     def dim(self) -> str:
@@ -76,10 +94,13 @@ def usable(cube: str | Path | xr.Dataset, otherwise: str) -> Frames:
     opened = cube if isinstance(cube, xr.Dataset) else open_cube(cube)
     name = name_of(cube, otherwise)
     dim = "time" if "time" in opened.dims else "sample"
-    complete = np.flatnonzero(opened["frame_status"].values == FrameStatus.COMPLETE)
+    status = opened["frame_status"].values
+    complete = np.flatnonzero(status == FrameStatus.COMPLETE)
     if not len(complete):
         raise SunaugError(f"{name}: no complete frame in it; finish writing it, or give another cube.")
-    return Frames(opened.isel({dim: complete}), name)
+    # Rejected frames of an observed cube are faults of the archive; those of a synthetic one are its generator's.
+    rejected = int((status == FrameStatus.REJECTED).sum()) if dim == "sample" else 0
+    return Frames(opened.isel({dim: complete}), name, rejected)
 
 
 def alike(synthetic: Frames, real: xr.Dataset, against: str) -> xr.Dataset:

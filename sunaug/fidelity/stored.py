@@ -25,6 +25,7 @@ from sunaug.bundle import readable
 from sunaug.critic import Critic
 from sunaug.encoder import SolarEncoder
 from sunaug.errors import SunaugError
+from sunaug.fidelity.backbones import GATE_NETWORK
 from sunaug.fidelity.claims import Classifier
 from sunaug.fidelity.instruments import CONTENT, TEXTURE, Instruments
 from sunaug.fidelity.measured import Measured, pack, unpack
@@ -39,7 +40,8 @@ __all__ = ["FILE", "StoredReference", "read_reference", "write_reference"]
 FILE = "fidelity.safetensors"
 _VERSION = "1"
 _COMPONENTS = 64
-_KEPT = (TEXTURE, CONTENT)
+_KEPT = (TEXTURE, CONTENT, GATE_NETWORK)
+"""Feature networks whose features of real frames travel with a bundle."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def write_reference(path: Path, reference: Reference, instruments: Instruments) 
     path : pathlib.Path
         File to write.
     reference : Reference
-        Measured with `instruments`; of the features, those of its encoder are kept.
+        Measured with `instruments`; of the features, those of its encoder and of `GATE_NETWORK` are kept.
     instruments : Instruments
     """
     refuse_installed(path)
@@ -112,7 +114,11 @@ def write_reference(path: Path, reference: Reference, instruments: Instruments) 
         measured = side.measured
         assert measured.times is not None
         tensors |= {
-            **{f"{name}.features.{key}": torch.from_numpy(measured.features[key]).half() for key in _KEPT},
+            **{
+                f"{name}.features.{key}": torch.from_numpy(values).half()
+                for key, values in measured.features.items()
+                if key.split(" ")[0] in _KEPT
+            },
             f"{name}.pixels": torch.from_numpy(measured.thumbnails).half(),
             f"{name}.times": torch.from_numpy(measured.times.astype("datetime64[ns]").astype(np.int64)),
             **{f"{name}.flux.{key}": torch.from_numpy(values) for key, values in measured.fluxes.items()},

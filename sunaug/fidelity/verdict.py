@@ -8,11 +8,17 @@ from typing import Any
 from sunaug.cube import refuse_reconstructions
 from sunaug.errors import GateRefused
 
-__all__ = ["PASSED", "REFUSED", "UNGATED", "UNJUDGED", "refuse_ungated", "verdict_of"]
+__all__ = ["PASSED", "REFUSED", "UNGATED", "UNJUDGED", "UNKNOWN", "refuse_ungated", "verdict_of"]
 
-PASSED, REFUSED, UNGATED, UNJUDGED = "passed", "refused", "ungated", "unjudged"
+PASSED, REFUSED, UNKNOWN = "passed", "refused", "unknown"
+"""What the gate says of samples that it has looked at; unknown is not passed."""
+
+UNGATED, UNJUDGED = "ungated", "unjudged"
+"""Of samples that it has not looked at: it was told not to, or could not."""
+
 _SAID = {
     REFUSED: "the fidelity gate has refused it",
+    UNKNOWN: "the fidelity gate cannot tell whether it passes",
     UNGATED: "it was made with --no-gate",
     UNJUDGED: "the fidelity gate has not judged it",
 }
@@ -22,7 +28,7 @@ def verdict_of(attributes: Mapping[str, Any]) -> str:
     """The verdict in a cube's attributes; ``unjudged`` where there is none."""
     gate = attributes.get("gate")
     found = str(gate.get("verdict", UNJUDGED)) if isinstance(gate, Mapping) else UNJUDGED
-    return found if found in (PASSED, REFUSED, UNGATED) else UNJUDGED
+    return found if found in (PASSED, REFUSED, UNKNOWN, UNGATED) else UNJUDGED
 
 
 def refuse_ungated(attributes: Mapping[str, Any], name: str, *, allow: bool) -> None:
@@ -38,8 +44,8 @@ def refuse_ungated(attributes: Mapping[str, Any], name: str, *, allow: bool) -> 
     refuse_reconstructions(attributes, name)
     verdict = verdict_of(attributes)
     if verdict != PASSED and not allow:
-        sentence = str(attributes["gate"].get("sentence", "")).rstrip(".") if verdict == REFUSED else ""
+        looked_at = verdict in (REFUSED, UNKNOWN)
+        sentence = str(attributes["gate"].get("sentence", "")).rstrip(".") if looked_at else ""
         raise GateRefused(
-            f"{name}: {_SAID[verdict]}{f' ({sentence})' if sentence else ''}; pass allow_ungated=True to use it all "
-            "the same."
+            f"{name}: {_SAID[verdict]}{f' ({sentence})' if sentence else ''}; pass allow_ungated=True to use it anyway."
         )

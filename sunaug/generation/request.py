@@ -165,6 +165,21 @@ class Request:
         for name, value in self.steering.items():
             parse_steer(f"{name}:{value:g}")
 
+    @classmethod
+    def from_described(cls, kept: Mapping[str, Any]) -> Request:
+        """The request that a synthetic cube's attribute ``request`` tells of, see `described`.
+
+        Its class is made whatever the bundle has seen of it, since the cube is there.
+        """
+        rows = kept.get("conditions")
+        names = ("n", "seed", "rare", "truncation", "min_class", "label", "tail", "critic")
+        return cls(
+            **{name: kept[name] for name in names if name in kept},
+            steer=dict(kept["steering"]),
+            conditions=None if rows is None else tuple(tuple(float(one) for one in row) for row in rows),
+            force=True,
+        )
+
     @property
     def steering(self) -> dict[str, float]:
         """Steps by direction, as asked for."""

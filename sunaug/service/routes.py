@@ -211,7 +211,7 @@ def _why_not(row: Row[Any]) -> str:
         return f"This batch has failed: {row.error}"
     if row.state != "done":
         return f"Not finished: {row.done:,} of {row.n:,} samples are made."
-    return f"{json.loads(row.gate)['sentence']} To have the samples all the same, file the batch with ungated: true."
+    return f"{json.loads(row.gate)['sentence']} To have the samples anyway, file the batch with ungated: true."
 
 
 def _batch(row: Row[Any]) -> Batch:

@@ -22,7 +22,7 @@ from sunaug.bundle import Bundle, load_bundle
 from sunaug.cube import open_cube
 from sunaug.errors import SunaugError
 from sunaug.fidelity.gating import gate_cube, mark_ungated
-from sunaug.fidelity.verdict import PASSED, REFUSED, UNGATED, verdict_of
+from sunaug.fidelity.verdict import PASSED, REFUSED, UNGATED, UNKNOWN, verdict_of
 from sunaug.generation import generate_cube
 from sunaug.service.database import Database
 from sunaug.service.filing import public_sentence
@@ -165,7 +165,7 @@ class Maker:
         self._generate()(cube, bundle, asked.request(), report=hold.made)
         if asked.ungated:
             mark_ungated(cube)
-        elif verdict_of(open_cube(cube).attrs) not in (PASSED, REFUSED):
+        elif verdict_of(open_cube(cube).attrs) not in (PASSED, REFUSED, UNKNOWN):
             gate_cube(cube, bundle, self._settings.policy, report=hold.go_on)
         return dict(open_cube(cube).attrs["gate"])
 

@@ -92,6 +92,7 @@ def test_verdict_table_and_json(cubes, run, tmp_path):
     # Too few frames for the gate, so that the physical measures have a table of their own.
     assert lines[0] == report["gate"]["sentence"]
     assert lines[0].startswith("Refused: ")
+    assert lines[1].startswith(f"Samples: {report['gate']['account']}. Gating checks: 0 passed")
     lines = lines[lines.index("") + 1 :]
     assert lines[0].split() == [
         *("network", "frames", "N", "Fréchet", "floor", "ratio"),
@@ -125,8 +126,8 @@ def test_failed_checks_come_first(cubes, run, tmp_path):
     assert lines[0] == gate["sentence"]
     assert gate["verdict"] == "refused"
     start = next(number for number, line in enumerate(lines) if line.startswith("failed check"))
-    assert lines[start].split() == ["failed", "check", "samples", "real", "limit", "excess", "unit"]
-    failed = [name for name, one in gate["checks"].items() if one["gating"] and not one["passed"]]
+    assert lines[start].split() == ["failed", "check", "samples", "real", "limit", "excess", "role,", "unit"]
+    failed = [name for name, one in gate["checks"].items() if one["gating"] and one["state"] == "failed"]
     assert "total aia171" in failed
     worst = lines[start + 1].split()
     name = " ".join(worst[:2]) if " ".join(worst[:2]) in failed else worst[0]
@@ -162,10 +163,10 @@ def test_the_exit_code_follows_the_verdict(cubes, run):
 
 def test_policy(cubes, run, tmp_path):
     lenient = tmp_path / "lenient.yaml"
-    lenient.write_text("gating: [limb_offset *]\ndrop: false\ndrop_share: 1.0\n")
+    lenient.write_text("gating: [limb_offset *]\nenough: 12\njudges: 0\ndrop: false\ndrop_share: 1.0\n")
     result = run(cubes["bright"], "--against", cubes["real"], "--policy", lenient)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("Passed: in all 3 gating checks")
+    assert result.stdout.startswith("Passed: all 3 gating checks")
     absent = run(cubes["bright"], "--against", cubes["real"], "--policy", "absent")
     assert isinstance(absent.exception, UsageError)
     assert "no such policy" in str(absent.exception)

@@ -78,5 +78,5 @@ def test_the_gate_is_obeyed_and_the_way_out_is_an_option(tmp_path, capsys):
     cube = synthetic_cube(tmp_path / "r.zarr", n=2, gate={"verdict": "unjudged"})
     code, said = refused(capsys, "export", cube, tmp_path / "out", "--to", "fits")
     assert code == 3
-    assert "the fidelity gate has not judged it; pass --allow-ungated to use it all the same." in said
+    assert "the fidelity gate has not judged it; pass --allow-ungated to use it anyway." in said
     assert "2 SYNTHETIC frames" in _done(capsys, "export", cube, tmp_path / "out", "--to", "fits", "--allow-ungated")

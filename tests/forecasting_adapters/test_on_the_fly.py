@@ -10,7 +10,9 @@ import sunaug
 from forecasting_adapters import SyntheticSolarDataset, SyntheticStream, generated
 from sunaug.bundle import Bundle
 from sunaug.errors import GateRefused, SunaugError, UsageError
+from sunaug.fidelity.request_verdict import RequestVerdict
 from sunaug.fidelity.verdict import PASSED, REFUSED
+from sunaug.generation import Request
 from tests.models import make_bundle
 
 N = 40
@@ -89,28 +91,26 @@ def test_what_the_gate_has_not_passed_is_not_made(bundle: Bundle) -> None:
         on_the_fly(bundle, allow_ungated=False)
 
 
-def test_a_bundle_is_judged_once(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SUNAUG_CACHE", str(tmp_path))
-    (bundle.path / "fidelity.safetensors").write_bytes(b"real frames")
-    judged: list[int] = []
-    verdict = REFUSED
+def test_the_verdict_is_that_of_the_kind_of_request(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Request] = []
 
-    def gate(batches, of, policy):
-        judged.append(sum(batch.sizes["sample"] for batch in batches))
-        return "assessment"
+    def verdict(of, request, policy, **options):
+        asked.append(request)
+        found = {
+            "verdict": REFUSED if request.rare else PASSED,
+            "sentence": "Refused: grey.",
+            "made": 512,
+            "judged": 500,
+        }
+        return RequestVerdict({"rare": request.rare}, found)
 
-    monkeypatch.setattr(generated, "gate_samples", gate)
-    monkeypatch.setattr(generated, "described", lambda found: {"verdict": verdict, "sentence": "Refused: grey."})
-    for _ in range(2):
-        with pytest.raises(GateRefused, match=r"has refused it \(Refused: grey\)"):
-            on_the_fly(bundle, allow_ungated=False)
-    assert judged == [N]
-    verdict = PASSED
-    assert on_the_fly(bundle, allow_ungated=False, seed=6).gate == PASSED
-    (bundle.path / "fidelity.safetensors").write_bytes(b"other real frames")
-    assert on_the_fly(bundle, allow_ungated=False).gate == PASSED
-    assert judged == [N] * 3
-    (bundle.path / "fidelity.safetensors").unlink()
+    monkeypatch.setattr(generated, "verdict_of_request", verdict)
+    with pytest.raises(GateRefused, match=r"has refused it \(Refused: grey\. Measured on 500 of 512 samples"):
+        on_the_fly(bundle, allow_ungated=False)
+    plain = on_the_fly(bundle, allow_ungated=False, rare=False)
+    assert plain.gate == PASSED
+    assert plain.attrs["gate"]["request"] == {"rare": False}
+    assert [one.rare for one in asked] == [True, False]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -21,7 +21,15 @@ LATER = np.datetime64("2013-01-02") + np.arange(2)
 """Days of the files that come later."""
 HOURS = (1, 7, 13, 19)
 
-PASSES = {"gating": [], "minimum_frames": 12, "drop": False, "drop_share": 1.0}
+PASSES = {
+    "gating": [],
+    "minimum_frames": 12,
+    "enough": 12,
+    "samples": 32,
+    "judges": 0,
+    "drop": False,
+    "drop_share": 1.0,
+}
 """A policy that refuses no set that can be judged."""
 REFUSES = {**PASSES, "gating": ["frechet *"]}
 """What a network of a few steps cannot pass."""

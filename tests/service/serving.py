@@ -25,7 +25,10 @@ from sunaug.service.database import Database, database_url
 from sunaug.service.logs import set_up_logs
 from sunaug.service.settings import Limits, Settings, open_bundles
 
-POLICY = "name: lenient\ngating: [nothing]\nminimum_frames: 12\ndrop: false\ndrop_share: 1.0\n"
+POLICY = (
+    "name: lenient\ngating: [nothing]\nminimum_frames: 12\nenough: 12\nsamples: 32\njudges: 0\n"
+    "drop: false\ndrop_share: 1.0\n"
+)
 """Refuses sets of less than 12 samples, and nothing else."""
 
 

@@ -24,7 +24,10 @@ from sunaug.errors import GateRefused, SunaugError, UsageError
 from sunaug.synthetic_fits import read_provenance
 from tests.service.serving import file, make_key, served, until
 
-POLICY = "name: lenient\ngating: [nothing]\nminimum_frames: 12\ndrop: false\ndrop_share: 1.0\n"
+POLICY = (
+    "name: lenient\ngating: [nothing]\nminimum_frames: 12\nenough: 12\nsamples: 32\njudges: 0\n"
+    "drop: false\ndrop_share: 1.0\n"
+)
 """Refuses sets of less than 12 samples, and nothing else."""
 
 WANTED = {"n": 14, "rare": True, "min_class": "C1.0", "seed": 5, "ungated": True}

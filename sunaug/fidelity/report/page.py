@@ -19,11 +19,12 @@ import sunaug
 from sunaug.bundle import Bundle
 from sunaug.errors import SunaugError
 from sunaug.fidelity.evaluate import Evaluation
-from sunaug.fidelity.gate import Check, judge_samples
+from sunaug.fidelity.gate import Check
 from sunaug.fidelity.reference import Looked, Reference, strata
 from sunaug.fidelity.report.pictures import Shown, show_all
 from sunaug.fidelity.report.plots import FARTHEST, Months, Row, curves, on_axis, range_row
 from sunaug.fidelity.report.words import DEFINITIONS, HEADINGS, SOURCES, label, number, signed
+from sunaug.fidelity.sample_checks import check_samples
 from sunaug.lexicon import channel
 
 __all__ = ["render_report", "write_report"]
@@ -114,8 +115,8 @@ def render_report(evaluation: Evaluation, *, bundle: Bundle | None = None, when:
         curves=curves(evaluation.measured.take(kept), months) if months else [],
         selections=list(_selections(evaluation.figures["distribution"])),
         extremes=_extremes(evaluation, kept),
-        dropped=_dropped(evaluation),
-        why_dropped=_why_dropped(evaluation),
+        rejected=_rejected(evaluation),
+        why_rejected=_why_rejected(evaluation),
         neighbours=_neighbours(evaluation),
         card=_card(bundle),
         bundle=bundle,
@@ -142,9 +143,9 @@ def _kept(evaluation: Evaluation) -> NDArray[np.int64]:
     """Samples that the set is judged by."""
     found = evaluation.assessment
     count = len(evaluation.measured)
-    if found is None or not found.policy.drop or found.dropped.all():
+    if found is None or not found.policy.drop or found.rejected.all():
         return np.arange(count)
-    return np.flatnonzero(~found.dropped)
+    return np.flatnonzero(~found.rejected)
 
 
 def _facts(evaluation: Evaluation, when: datetime) -> list[tuple[str, str]]:
@@ -255,29 +256,32 @@ def _families(evaluation: Evaluation) -> list[_Family]:
         for one in checks:
             grouped.setdefault(_heading(one, evaluation), []).append(one)
         groups = [
-            _Group(heading, [range_row(one, without=_without(one, heading)) for one in members if one.known])
+            _Group(
+                heading, [range_row(one, without=_without(one, heading)) for one in members if one.state != "unknown"]
+            )
             for heading, members in grouped.items()
         ]
-        gating = [one for one in checks if one.gating and one.known]
-        failed = sum(not one.passed for one in gating)
-        summary = (
-            f"{failed} of {len(gating)} gating checks fail"
-            if failed
-            else f"all {len(gating)} gating checks pass"
-            if gating
-            else "nothing here is gating"
-        )
         families.append(
             _Family(
                 title,
                 caption,
                 [group for group in groups if group.rows],
                 [(label(one.name), one) for one in checks],
-                [label(one.name) for one in checks if not one.known],
-                summary,
+                [label(one.name) for one in checks if one.state == "unknown"],
+                _summary(checks),
             )
         )
     return families
+
+
+def _summary(checks: Sequence[Check]) -> str:
+    """How many gating checks pass, fail and are unknown."""
+    counts = {
+        state: sum(one.gating and one.state == state for one in checks) for state in ("failed", "passed", "unknown")
+    }
+    words = {"failed": "fail", "passed": "pass", "unknown": "unknown"}
+    told = [f"{count} {words[state]}" for state, count in counts.items() if count]
+    return f"gating checks: {', '.join(told)}" if told else "nothing here is gating"
 
 
 def _heading(check: Check, evaluation: Evaluation) -> str:
@@ -355,23 +359,23 @@ def _median(values: NDArray[np.floating]) -> float:
 
 
 def _reasons(looked: Looked, reference: Reference, row: int) -> list[str]:
-    """Why one sample is like no real frame."""
-    return list(judge_samples(looked.take(np.array([row])), reference)[1])
+    """Why one sample is rejected."""
+    return list(check_samples(looked.take(np.array([row])), reference)[1])
 
 
-def _dropped(evaluation: Evaluation) -> list[Shown]:
-    """The first samples that are like no real frame, with the reasons."""
+def _rejected(evaluation: Evaluation) -> list[Shown]:
+    """The first samples that are rejected, with the reasons."""
     found, looked, reference = evaluation.assessment, evaluation.samples, evaluation.reference
     if found is None or looked is None or reference is None:
         return []
-    rows = np.flatnonzero(found.dropped)[:_LISTED]
+    rows = np.flatnonzero(found.rejected)[:_LISTED]
     details = ["; ".join(map(_reason, _reasons(looked, reference, int(row)))) for row in rows]
     return show_all(evaluation.cubes["synthetic"], rows, details)
 
 
-def _why_dropped(evaluation: Evaluation) -> list[tuple[str, int]]:
+def _why_rejected(evaluation: Evaluation) -> list[tuple[str, int]]:
     found = evaluation.assessment
-    return [(_reason(reason), count) for reason, count in found.why_dropped.items()] if found else []
+    return [(_reason(reason), count) for reason, count in found.why_rejected.items()] if found else []
 
 
 def _reason(reason: str) -> str:

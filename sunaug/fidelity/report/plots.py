@@ -103,12 +103,12 @@ def range_row(check: Check, *, without: str = "") -> Row:
     room = check.limit - check.floor
     # Where all real windows give the same figure the limit lies on it, and the samples keep to it or do not.
     low, high = sorted(((check.low - check.floor) / room, (check.high - check.floor) / room)) if room else (0.0, 0.0)
-    excess = check.excess if room else 0.0 if check.passed else np.inf
+    excess = check.excess if room else 0.0 if check.state == "passed" else np.inf
     return Row(
         label=label(check.name, without=without),
         value=number(check.value),
         limit=number(check.limit),
-        state="reported" if not check.gating else "passed" if check.passed else "failed",
+        state=check.state if check.gating else "reported",
         low=on_axis(low),
         high=on_axis(high),
         place=on_axis(excess),

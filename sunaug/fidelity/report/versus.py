@@ -31,8 +31,9 @@ def set_side_by_side(first: Evaluation, second: Evaluation) -> dict[str, Any]:
         - ``cubes``: names of the two, which everything below is called by;
         - ``verdicts``, ``failed`` (number of gating checks that do not pass), ``nearer`` (number of checks): by cube;
           ``even``: number of checks without a difference;
-        - ``checks``: by name ``unit``, ``gating``, ``values``, ``limits``, ``floors``, ``excess`` and ``passed``
-          by cube, and ``nearer``: a cube, ``even``, or None where one of them is not known;
+        - ``checks``: by name ``unit``, ``gating``, ``values``, ``limits``, ``floors``, ``excess``, ``state``
+          and ``passed`` (None where unknown) by cube, and ``nearer``: a cube, ``even``, or None where one of them is
+          not known;
         - ``sentence``.
     """
     sides = dict(zip(_names(first, second), (first, second), strict=True))
@@ -69,7 +70,7 @@ def _beside(sides: dict[str, Check]) -> dict[str, Any]:
     one, other = sides
     excess = {name: _excess(check) for name, check in sides.items()}
     nearer: str | None = None
-    if all(check.known for check in sides.values()):
+    if all(check.state != "unknown" for check in sides.values()):
         apart = max(excess[one], 0.0) - max(excess[other], 0.0)
         # Infinity from itself is no number: both lie beyond a limit without room.
         nearer = "even" if not abs(apart) > _EVEN else other if apart > 0 else one
@@ -81,15 +82,18 @@ def _beside(sides: dict[str, Check]) -> dict[str, Any]:
         "limits": {name: _known(check.limit) for name, check in sides.items()},
         "floors": {name: _known(check.floor) for name, check in sides.items()},
         "excess": {name: _known(value) for name, value in excess.items()},
-        "passed": {name: check.passed for name, check in sides.items()},
+        "passed": {
+            name: None if check.state == "unknown" else check.state == "passed" for name, check in sides.items()
+        },
+        "state": {name: check.state for name, check in sides.items()},
         "nearer": nearer,
     }
 
 
 def _excess(check: Check) -> float:
     """As the check says; where all real windows are alike, 0 or infinity."""
-    if check.known and check.limit == check.floor:
-        return 0.0 if check.passed else float("inf")
+    if check.state != "unknown" and check.limit == check.floor:
+        return 0.0 if check.state == "passed" else float("inf")
     return check.excess
 
 

@@ -8,6 +8,7 @@ const ACTIVE = ["queued", "running"];
 const VERDICTS = {
   passed: "passed the gate",
   refused: "refused by the gate",
+  unknown: "the gate cannot tell",
   ungated: "done, without the gate",
   unjudged: "could not be judged",
 };
@@ -28,22 +29,28 @@ function what({ n, request, format }) {
   return `${n} × ${kind}, seed ${request.seed}, ${request.bundle ?? ""} ${format}`;
 }
 
-/** What the gate measured, as `sunaug evaluate` lists it: failed checks first. */
+const MARKS = { failed: "✗", unknown: "?", passed: "✓" };
+
+/** What the gate measured, as `sunaug evaluate` lists it: failed checks first, then those that are unknown. */
 function fidelity(gate) {
-  const checks = Object.entries(gate.checks).filter(([, check]) => check.limit !== null);
-  const failed = checks.filter(([, check]) => !check.passed);
+  const checks = Object.entries(gate.checks);
+  const by = (state) => checks.filter(([, check]) => check.state === state);
   const details = document.createElement("details");
-  details.append(text("summary", `Fidelity report: ${checks.length - failed.length} of ${checks.length} checks passed`));
+  const counts = ["passed", "failed", "unknown"].map((state) => `${by(state).length} ${state}`);
+  details.append(text("summary", `Fidelity report: gating checks ${counts.join(", ")}`));
   const table = document.createElement("table");
   const line = (cells, name) => {
     const made = document.createElement("tr");
     made.append(...cells.map((cell) => text(name, cell)));
     return made;
   };
-  table.append(line(["", "check", "samples", "real", "limit"], "th"));
+  table.append(line(["", "check", "samples", "real", "limit", "role"], "th"));
   const number = (value) => (value === null ? "" : String(Number(value.toPrecision(3))));
-  for (const [name, check] of [...failed, ...checks.filter(([, one]) => one.passed)]) {
-    table.append(line([check.passed ? "✓" : "✗", name, ...[check.value, check.floor, check.limit].map(number)], "td"));
+  for (const [state, mark] of Object.entries(MARKS)) {
+    for (const [name, check] of by(state)) {
+      const figures = [check.value, check.floor, check.limit].map(number);
+      table.append(line([mark, name, ...figures, check.role], "td"));
+    }
   }
   const box = Object.assign(document.createElement("div"), { className: "scroll" });
   box.append(table);
@@ -129,6 +136,7 @@ export class Jobs {
     }
     const sentence = job.error ?? job.gate?.sentence;
     if (sentence) item.append(text("p", sentence));
+    if (job.gate?.account) item.append(text("p", `Samples: ${job.gate.account}.`));
     if (Object.keys(job.gate?.checks ?? {}).length) item.append(fidelity(job.gate));
     return item;
   }
