@@ -58,11 +58,13 @@ class Account:
         return f"{self.made:,} made, {rejected}, {self.judged:,} judged"
 
     def described(self) -> dict[str, Any]:
-        """``made``, ``rejected``, ``judged``, ``why_rejected``, and all of it in one ``account``."""
+        """``made``, ``rejected`` (also as ``dropped``), ``judged``, ``why_rejected`` (``why_dropped``), ``account``."""
         return {
             "made": self.made,
             "rejected": self.rejections.number,
             "judged": self.judged,
             "why_rejected": self.rejections.why,
+            "dropped": self.rejections.number,
+            "why_dropped": self.rejections.why,
             "account": self.sentence,
         }

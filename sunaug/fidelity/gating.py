@@ -128,7 +128,7 @@ def gate_cube(
     device : str or torch.device
         Where samples are made for the verdict.
     report : callable, optional
-        Called with the number of the cube's samples looked at.
+        Called with the number of samples looked at: of those that are made for the verdict, then of the cube's.
 
     Returns
     -------
@@ -156,7 +156,8 @@ def gate_cube(
     if stored is None:
         set_attributes(path, {"gate": unjudged(bundle)})
         return None
-    asked = verdict_of_request(bundle, Request.from_described(cube.attrs["request"]), policy, device=device)
+    request = Request.from_described(cube.attrs["request"])
+    asked = verdict_of_request(bundle, request, policy, device=device, report=report)
     assert asked is not None
     pieces = (cube.isel(sample=slice(start, start + _AT_ONCE)) for start in range(0, len(status), _AT_ONCE))
     found = SetVerdict(asked, policy, *_checked(pieces, stored, report))
