@@ -12,7 +12,7 @@ from sunaug.cli.places import ANYWHERE, INPUT, OUTPUT
 
 if TYPE_CHECKING:
     from sunaug.bundle import Bundle
-    from sunaug.fidelity.gating import SetVerdict
+    from sunaug.fidelity.gating import SampleChecker, SetVerdict
     from sunaug.fidelity.policy import Policy
     from sunaug.fidelity.request_verdict import RequestVerdict
     from sunaug.generation import Request
@@ -64,10 +64,11 @@ def generate(
     from sunaug.bundle import load_bundle
     from sunaug.cli.progress import progress
     from sunaug.errors import UsageError
-    from sunaug.fidelity.gating import mark_ungated
+    from sunaug.fidelity.account import Account
+    from sunaug.fidelity.gating import SetVerdict, mark_ungated
     from sunaug.fidelity.policy import load_policy
     from sunaug.fidelity.verdict import UNGATED, UNJUDGED
-    from sunaug.generation import Request, generate_cube, generate_fits, parse_steer, read_conditions
+    from sunaug.generation import Request, as_dataset, generate_cube, generate_fits, parse_steer, read_conditions
     from sunaug.generation.request import OF_RARE
     from sunaug.generation.writing import check_room
 
@@ -101,7 +102,10 @@ def generate(
     if rare:
         _warn(opened, request)
     options: dict[str, Any] = {"batch_size": batch_size, "device": device}
-    verdict = _asked(opened, request, asked, device) if gate else None
+    verdict, checker = None, None
+    if format_ == "fits" and gate:
+        # The headers of the files hold the verdict.
+        verdict, checker = _asked(opened, request, asked, device), _checker(opened)
     with progress("generating", request.n, "samples") as report:
         if scheduler is not None:
             from pipelines.augment import generate_on
@@ -110,6 +114,8 @@ def generate(
         elif format_ == "fits":
             said = UNGATED if not gate else UNJUDGED if verdict is None else verdict.verdict
             options |= {"batch_size": min(batch_size, 64), "gate": said}
+            if checker is not None and asked.drop:
+                options["check"] = lambda made: checker.check(as_dataset(made, opened.info.channels))
             path = generate_fits(out, opened, request, **options, report=report)
         else:
             path = generate_cube(out, opened, request, **options, report=report)
@@ -120,15 +126,13 @@ def generate(
         if format_ == "zarr":
             mark_ungated(path)
         typer.echo("Ungated: nothing was checked, and adapters do not take it without being told to.")
-    elif verdict is None:
-        if format_ == "zarr":
-            _judged(path, opened, asked, device)
-        typer.echo(
-            f"Unjudged: {opened.info.name} has no real frames to be compared with; fit it with `sunaug directions "
-            f"{opened.path} --fit --cube CUBE --out FOLDER`."
-        )
-    else:
-        _say_verdict(path, _judged(path, opened, asked, device) if format_ == "zarr" else verdict)
+        return
+    found = None
+    if format_ == "zarr":
+        found = _judged(path, opened, asked, device)
+    elif verdict is not None and checker is not None:
+        found = SetVerdict(verdict, asked, Account(checker.made, checker.rejections, asked.drop))
+    _say_verdict(path, opened, found)
 
 
 def _asked(bundle: Bundle, request: Request, policy: Policy, device: str) -> RequestVerdict | None:
@@ -150,14 +154,26 @@ def _judged(path: Path, bundle: Bundle, policy: Policy, device: str) -> SetVerdi
         return gate_cube(path, bundle, policy, device=device, report=report)
 
 
-def _say_verdict(path: Path, found: SetVerdict | RequestVerdict | None) -> None:
+def _checker(bundle: Bundle) -> SampleChecker | None:
+    """What looks at the samples of a bundle one by one, where it has real frames to compare them with."""
+    from sunaug.fidelity.gating import SampleChecker
+    from sunaug.fidelity.request_verdict import open_reference
+
+    stored = open_reference(bundle)
+    return None if stored is None else SampleChecker(stored)
+
+
+def _say_verdict(path: Path, bundle: Bundle, found: SetVerdict | None) -> None:
     from sunaug.errors import GateRefused
-    from sunaug.fidelity.gating import SetVerdict
     from sunaug.fidelity.verdict import PASSED
 
-    assert found is not None
-    if isinstance(found, SetVerdict):
-        typer.echo(f"Samples: {found.account.sentence}.")
+    if found is None:
+        typer.echo(
+            f"Unjudged: {bundle.info.name} has no real frames to be compared with; fit it with `sunaug directions "
+            f"{bundle.path} --fit --cube CUBE --out FOLDER`."
+        )
+        return
+    typer.echo(f"Samples: {found.account.sentence}.")
     if found.verdict != PASSED:
         raise GateRefused(f"{path}: {found.sentence} The samples are kept, and adapters do not take them.")
     typer.echo(found.sentence)

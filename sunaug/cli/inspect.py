@@ -107,8 +107,8 @@ def _cube_lines(path: UPath, cube: xr.Dataset) -> list[tuple[str, str]]:
         lines.append(("gate", str(said or verdict_of(attrs).capitalize())))
         if isinstance(gate, dict) and "counts" in gate:
             lines.append(("samples", gate["account"]))
-            counts = ", ".join(f"{number} {state}" for state, number in gate["counts"].items())
-            lines.append(("gating checks", f"{counts}, of {gate['pool']['judged']:,} samples of this kind"))
+            told = ", ".join(f"{number} {state}" for state, number in gate["counts"].items())
+            lines.append(("gating checks", f"{told}, of {gate['pool']['judged']:,} samples of this kind"))
     for step in attrs.get("processing", []):
         detail = ", ".join(f"{key} {value}".replace("_", " ") for key, value in step.items() if key != "step")
         lines.append(("processing", f"{step['step']}: {detail}"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from sunaug.fidelity.stored import StoredReference
 from sunaug.fidelity.verdict import PASSED, REFUSED, UNGATED, UNJUDGED, verdict_of
 from sunaug.generation import Request
 
-__all__ = ["SetVerdict", "gate_cube", "mark_ungated", "unjudged"]
+__all__ = ["SampleChecker", "SetVerdict", "gate_cube", "mark_ungated", "unjudged"]
 
 _AT_ONCE = 512
 
@@ -38,22 +38,19 @@ class SetVerdict:
     request : RequestVerdict
         Of the kind of request that the set was made by.
     policy : Policy
-    rejected : ndarray of bool, shape (samples,)
-        Single samples of the set that lie beyond what real frames show.
-    why_rejected : dict of str to int
-        Their number, by reason; one sample can have several.
+    account : Account
+        What became of the samples of the set.
     """
 
     request: RequestVerdict
     policy: Policy
-    rejected: NDArray[np.bool_] = field(repr=False)
-    why_rejected: dict[str, int]
+    account: Account
 
     @property
     def _spoiled(self) -> bool:
         """Whether so many samples are rejected that the set is refused, whatever its kind of request."""
-        few = len(self.rejected) < self.policy.minimum_frames
-        return bool(self.rejected.all() or (not few and self.rejected.mean() > self.policy.drop_share))
+        made, rejected = self.account.made, self.account.rejections.number
+        return rejected == made or (made >= self.policy.minimum_frames and rejected > self.policy.drop_share * made)
 
     @property
     def verdict(self) -> str:
@@ -61,17 +58,12 @@ class SetVerdict:
         return REFUSED if self.request.verdict == PASSED and self._spoiled else self.request.verdict
 
     @property
-    def account(self) -> Account:
-        """What became of the samples of the set."""
-        rejections = Rejections(int(self.rejected.sum()), self.why_rejected)
-        return Account(len(self.rejected), rejections, self.policy.drop)
-
-    @property
     def sentence(self) -> str:
         """The verdict, for people."""
         if self.verdict == self.request.verdict:
             return self.request.sentence
-        return f"Refused: {self.rejected.mean():.0%} of the samples are rejected. {self.request.sentence}"
+        share = self.account.rejections.number / self.account.made
+        return f"Refused: {share:.0%} of the samples are rejected. {self.request.sentence}"
 
     def described(self) -> dict[str, Any]:
         """As a cube's attribute ``gate`` keeps it.
@@ -160,28 +152,43 @@ def gate_cube(
     asked = verdict_of_request(bundle, request, policy, device=device, report=report)
     assert asked is not None
     pieces = (cube.isel(sample=slice(start, start + _AT_ONCE)) for start in range(0, len(status), _AT_ONCE))
-    found = SetVerdict(asked, policy, *_checked(pieces, stored, report))
-    wanted = np.where(found.rejected & policy.drop, FrameStatus.REJECTED, FrameStatus.COMPLETE).astype(np.int8)
+    checker = SampleChecker(stored, report)
+    rejected = np.concatenate([checker.check(piece) for piece in pieces])
+    found = SetVerdict(asked, policy, Account(checker.made, checker.rejections, policy.drop))
+    wanted = np.where(rejected & policy.drop, FrameStatus.REJECTED, FrameStatus.COMPLETE).astype(np.int8)
     if (wanted != status).any():
         write_frames(path, 0, {"frame_status": wanted})
     set_attributes(path, {"gate": found.described()})
     return found
 
 
-def _checked(
-    batches: Iterable[xr.Dataset], stored: StoredReference, report: Callable[[int], None] | None
-) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Look at samples one by one: which are rejected, and how many by reason."""
-    # What reads fluxes and sees sets has no part in the checks of single samples.
-    instruments = replace(stored.instruments, backbones=(), reader=None)
-    rejected: list[NDArray[np.bool_]] = []
-    why: dict[str, int] = {}
-    done = 0
-    for batch in batches:
+class SampleChecker:
+    """Looks at samples one by one, and keeps count of those that are rejected.
+
+    Parameters
+    ----------
+    stored : StoredReference
+        Of the bundle that makes them, see `open_reference`.
+    report : callable, optional
+        Called with the number of samples looked at.
+
+    Attributes
+    ----------
+    made : int
+    rejections : Rejections
+    """
+
+    def __init__(self, stored: StoredReference, report: Callable[[int], None] | None = None) -> None:
+        # What reads fluxes and sees sets has no part in the checks of single samples.
+        self._instruments = replace(stored.instruments, backbones=(), reader=None)
+        self._reference, self._report = stored.reference, report
+        self.made, self.rejections = 0, Rejections(0, {})
+
+    def check(self, batch: xr.Dataset) -> NDArray[np.bool_]:
+        """Which samples of a batch are rejected, shape (sample,)."""
         count = batch.sizes["sample"]
-        measured = measure_set(batch, np.arange(count), instruments, report=report, before=done)
-        out, reasons = check_samples(stored.reference.look(measured), stored.reference)
-        rejected.append(out)
-        why = {name: why.get(name, 0) + reasons.get(name, 0) for name in {**why, **reasons}}
-        done += count
-    return np.concatenate(rejected), why
+        measured = measure_set(batch, np.arange(count), self._instruments, report=self._report, before=self.made)
+        rejected, why = check_samples(self._reference.look(measured), self._reference)
+        self.made += count
+        self.rejections = self.rejections.and_(int(rejected.sum()), why)
+        return rejected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ __all__ = [
     "Request",
     "Sampler",
     "Support",
+    "as_dataset",
     "calibrate",
     "fit_finish",
     "fit_steering",
@@ -43,18 +44,23 @@ __all__ = [
 _DIMS = {"intensity": ("sample", "channel", "y", "x"), "steering": ("sample", "direction")}
 
 
+def as_dataset(made: dict[str, NDArray[Any]], channels: Sequence[str]) -> xr.Dataset:
+    """Samples as `Sampler.choose` gives them, with names for their axes."""
+    variables = {name: (_DIMS.get(name, ("sample",)), values) for name, values in made.items()}
+    return xr.Dataset(variables, coords={"sample": made["draw"], "channel": list(channels)})
+
+
 def _dataset(sampler: Sampler, made: dict[str, NDArray[Any]]) -> xr.Dataset:
     info = sampler.bundle.info
-    return xr.Dataset(
-        {name: (_DIMS.get(name, ("sample",)), values) for name, values in made.items()},
-        coords={"sample": made["draw"], "channel": info.channels, "direction": list(sampler.steering)},
-        attrs={
+    made_by = as_dataset(made, info.channels).assign_coords(direction=list(sampler.steering))
+    return made_by.assign_attrs(
+        {
             "synthetic": True,
             "intensity_scale": info.intensity_scale,
             "solar_radius_pixels": info.disk_radius,
             "sunaug_version": sunaug.__version__,
             **attributes(sampler),
-        },
+        }
     )
 
 

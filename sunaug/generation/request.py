@@ -177,7 +177,7 @@ class Request:
             **{name: kept[name] for name in names if name in kept},
             steer=dict(kept["steering"]),
             conditions=None if rows is None else tuple(tuple(float(one) for one in row) for row in rows),
-            force=True,
+            force=bool(kept.get("rare")),
         )
 
     @property

@@ -238,6 +238,7 @@ def generate_fits(
     batch_size: int = 64,
     device: str | torch.device = "cpu",
     gate: str = "unjudged",
+    check: Callable[[dict[str, NDArray[Any]]], NDArray[np.bool_]] | None = None,
     report: Callable[[int], None] | None = None,
 ) -> Path:
     """Write the samples of a request as FITS files, one for each sample and channel.
@@ -254,6 +255,8 @@ def generate_fits(
     device : str or torch.device
     gate : str
         The gate's verdict, for the headers.
+    check : callable, optional
+        Told the variables of some samples, says which of them are rejected; their headers say so in place of `gate`.
     report : callable, optional
         Called with the number of samples written so far.
 
@@ -285,8 +288,10 @@ def generate_fits(
             # Not before there is something to write: a request that is refused leaves nothing.
             place.mkdir(parents=True, exist_ok=True)
             (place / _REQUEST_FILE).write_text(asked)
+            rejected = check(made) if check else np.zeros(stop - start, bool)
             for row in range(stop - start):
-                write_sample(place, _fits_sample(sampler, gate, {name: values[row] for name, values in made.items()}))
+                said = "rejected" if rejected[row] else gate
+                write_sample(place, _fits_sample(sampler, said, {name: values[row] for name, values in made.items()}))
         if report:
             report(stop)
     return place

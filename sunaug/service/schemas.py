@@ -76,8 +76,9 @@ class Batch(BaseModel):
     request: dict[str, Any] = Field(description="As it was filed, with everything that was left out.")
     gate: dict[str, Any] | None = Field(
         None,
-        description="What the gate says: `verdict` (`passed`, `refused`, `unknown`, `ungated`, `unjudged`), `sentence`, "
-        "`account` (samples made, rejected and judged), `counts` of the checks and the figures behind them.",
+        description="What the gate says: `verdict` (`passed`, `refused`, `unknown`, `ungated`, `unjudged`), "
+        "`sentence`, `account` (samples made, rejected and judged), `counts` of the checks and the figures "
+        "behind them.",
     )
     error: str | None = Field(None, description="Why a batch failed.")
     bytes: int = Field(description="On the disk of the service: foreseen, and measured once it is done.")

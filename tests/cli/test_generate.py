@@ -130,7 +130,9 @@ def test_a_refused_cube_is_kept_and_the_exit_code_says_so(tmp_path, capsys):
         assert "The samples are kept, and adapters do not take them." in said
     assert open_cube(tmp_path / "r.zarr").sizes["sample"] == 40
     file = next((tmp_path / "fits").glob("*.fits"))
-    assert read_provenance(file)["gate"] == "refused"
+    # A network without any training makes no Sun: each of its samples is rejected by itself, too.
+    assert read_provenance(file)["gate"] == "rejected"
+    assert "Samples: 40 made, 40 rejected" in said
     with pytest.raises(GateRefused, match="the fidelity gate has refused it"):
         SyntheticSolarDataset(tmp_path / "r.zarr")
 
