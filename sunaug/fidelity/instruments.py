@@ -31,7 +31,7 @@ _SOLAR = "solar"
 
 FLUXES = ("nowcast_flux", "forecast_flux")
 _BATCH = 64
-_PHYSICS_VERSION = 1
+_PHYSICS_VERSION = 2
 """Raised when a physical measure changes, so that no row of an older definition is found."""
 
 

@@ -211,8 +211,8 @@ class Reference:
     def look(self, samples: Measured) -> Looked:
         """Samples beside the training frames, each of which they may be a copy of."""
         everywhere = self.space.project(samples.thumbnails, everywhere=True)
-        told = replace(samples, thumbnails=everywhere[:, _UPRIGHT])
         train = self.train.measured
+        told = replace(samples, thumbnails=everywhere[:, _UPRIGHT])
         return Looked(
             _told(told, self.budget, self.classifier, self.near, own=False),
             nearest_rows(everywhere, train.thumbnails),

@@ -11,7 +11,14 @@ from sunaug.fidelity.reference import Looked, Reference
 
 __all__ = ["SAMPLE_COLUMNS", "check_samples"]
 
-SAMPLE_COLUMNS = ("limb_radius *", "limb_offset *", "limb_width *", "limb_ellipticity *", "checkerboard *")
+SAMPLE_COLUMNS = (
+    "limb_radius *",
+    "limb_offset *",
+    "limb_width *",
+    "limb_ellipticity *",
+    "checkerboard *",
+    "straight_edges*",
+)
 """Measures in which a single sample has to lie where real frames do."""
 
 

@@ -13,6 +13,7 @@ from sunaug.fidelity.instruments import measure_set
 from sunaug.fidelity.policy import Policy
 from sunaug.fidelity.request_verdict import kind_of, verdict_of_request
 from sunaug.fidelity.roles import NOT_MADE
+from sunaug.fidelity.sample_checks import check_samples
 from sunaug.fidelity.stored import FILE, read_reference, write_reference
 from sunaug.generation import Request, generate_cube
 from tests.models import make_bundle, make_cube, quick_fits
@@ -61,6 +62,38 @@ def test_the_reference_survives_storing(cube, bundle, tmp_path):
         exact = one.name not in table or table[one.name].kind == "scalar"
         if one.state != "unknown" and one.floor and exact:
             assert other.value == pytest.approx(one.value, rel=0.05, abs=0.05 * abs(one.floor) + 1e-4), one.name
+
+
+def test_a_measure_that_the_reference_was_stored_without_is_unknown(cube, bundle):
+    """References of older bundles have fewer measures than samples do."""
+    stored = read_reference(bundle.path / FILE)
+    measured = measure_set(select_split(cube, "validation"), np.arange(40), stored.instruments)
+    assert "straight_edges aia171" in measured.physics
+
+    def older(side):
+        kept = {name: one for name, one in side.measured.physics.items() if not name.startswith("straight_edges")}
+        return replace(side, measured=replace(side.measured, physics=kept))
+
+    whole = stored.reference
+    old = replace(whole, train=older(whole.train), validation=older(whole.validation))
+    found, known = (assess(one.look(measured), one, POLICY, NOT_MADE) for one in (old, whole))
+    states = {one.name: one.state for one in found.checks}
+    assert states.keys() == {one.name for one in known.checks}
+    assert states["straight_edges aia171"] == states["straight_edges_across aia94"] == "unknown"
+
+
+def test_a_sample_with_a_straight_edge_that_no_real_frame_has_is_rejected(cube, bundle):
+    stored = read_reference(bundle.path / FILE)
+    measured = measure_set(select_split(cube, "validation"), np.arange(40), stored.instruments)
+    name = "straight_edges aia171"
+    column = measured.physics[name]
+    values = column.values.copy()
+    real = [side.measured.physics[name].values for side in (stored.reference.train, stored.reference.validation)]
+    values[7] = 10 * np.concatenate(real).max()
+    cut = replace(measured, physics=measured.physics | {name: replace(column, values=values)})
+    rejected, why = check_samples(stored.reference.look(cut), stored.reference)
+    assert rejected[7]
+    assert why[name] == 1
 
 
 def test_a_set_that_is_no_sun_is_refused_and_says_so_for_good(made, bundle):

@@ -8,8 +8,8 @@ blocks of days are rows of the same table (`take`, or weights).
 Nothing here has an absolute threshold. A limb in EUV stands 1 to 2 % outside the photosphere, and a small cube blurs
 it: real frames against other real frames say what is.
 
-One file per family of measures: `intensity`, `saturation`, `spectrum`, `limb`, `profile`, `channels`, `regions`,
-`magnetic`; `energy` needs the X-ray flux of the frames and stands apart.
+One file per family of measures: `intensity`, `saturation`, `spectrum` (with `edges`), `limb`, `profile`, `channels`,
+`regions`, `magnetic`; `energy` needs the X-ray flux of the frames and stands apart.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sunaug.errors import UsageError
 from sunaug.fidelity.physics.channels import channels as _channels
 from sunaug.fidelity.physics.columns import FAMILIES, Column, Table, count, distance, distances, join, take, typical
+from sunaug.fidelity.physics.edges import straight_edges as _straight_edges
 from sunaug.fidelity.physics.energy import EnergyBudget
 from sunaug.fidelity.physics.intensity import intensity as _intensity
 from sunaug.fidelity.physics.limb import limb as _limb
@@ -50,7 +51,7 @@ __all__ = [
     "typical",
 ]
 
-_MEASURES = (_intensity, _saturation, _spectrum, _limb, _profile, _channels, _regions, _magnetic)
+_MEASURES = (_intensity, _saturation, _spectrum, _straight_edges, _limb, _profile, _channels, _regions, _magnetic)
 _FRAMES_AT_ONCE = 32
 
 

@@ -34,6 +34,8 @@ _NAMES = {
     "spectral_slope": "Slope of the spectrum",
     "corner_structure": "Structure finer than a pixel",
     "stripes": "Stripes of upsampling",
+    "straight_edges": "Straight edges",
+    "straight_edges_across": "Straight edges across the frame",
     "checkerboard": "Checkerboard of upsampling",
     "off_limb_fall": "Fall of the corona",
     "profile": "Centre-to-limb profile",
