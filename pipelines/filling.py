@@ -27,9 +27,9 @@ from sunaug.cube.integrity import Integrity
 from sunaug.cube.lock import Lease
 from sunaug.cube.opening import IN_PROGRESS
 from sunaug.cube.schema import OBSERVED_VARIABLES, SATURATED_SHARE, SPLIT_NAMES
-from sunaug.cube.splits import time_ranges
 from sunaug.cube.statistics import Tally, summarise, tally
 from sunaug.cube.store import open_arrays, set_attributes, shard_pieces
+from sunaug.cube.time_ranges import time_ranges
 from sunaug.sources import RejectedFile, source
 from sunaug.storage import remove_partial
 

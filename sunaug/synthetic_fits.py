@@ -7,9 +7,10 @@ The header holds the geometry of the cube's frames (helioprojective, seen from t
 that a sample can be made again from; `read_provenance` gives it back, bit by bit. ``SYNTHET = T`` marks the file, and
 neither TELESCOP nor INSTRUME names an observatory, so that nothing takes it for an observation.
 
-A sample was observed at no time, yet FITS readers ask for one. DATE-OBS is the start of the generator's first training
-range, and DATENOM = T says that it is nominal: a time that the generator has seen can never fall in the months which
-somebody validates on. The files hold no date of writing, so that the same sample gives the same bytes.
+A sample was observed at no time, yet FITS readers ask for one. DATE-OBS is `NOMINAL_DATE`, before SDO, and
+DATENOM = T says that it is nominal: a real time would be that of another Sun, and one of those that the generator was
+trained on would take the sample for a frame of that day. The files hold no date of writing, so that the same sample
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,21 +23,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from astropy.io import fits
 from numpy.typing import NDArray
 from upath import UPath
 
 import sunaug
 from sunaug.cube.schema import INTENSITY_SCALES, SUN_RADIUS_1AU_ARCSEC, wcs_keywords
+from sunaug.cube.time_ranges import parse_ranges
 from sunaug.errors import SunaugError
 from sunaug.lexicon import channel
 from sunaug.storage import is_remote, location, reachable, replace_object
 
-__all__ = ["SyntheticSample", "file_name", "read_provenance", "write_sample"]
+__all__ = ["NOMINAL_DATE", "SyntheticSample", "file_name", "read_provenance", "write_sample"]
 
 ASTRONOMICAL_UNIT = 149_597_870_700.0
 """Metres (IAU 2012 Resolution B2)."""
+
+NOMINAL_DATE = "2009-02-01T00:00:00"
+"""A year before SDO was launched, so that no observation has it; no published split holds it out. A year to come would
+have every reader warn that UTC is not known yet."""
 
 HASH_KIND = "sha256:"
 BLOCK = 2880
@@ -213,34 +218,22 @@ def _written(name: str, value: _Value) -> _Value:
     return f"{HASH_KIND}{value}" if name == "bundle_hash" else value
 
 
-def _utc(moment: str) -> pd.Timestamp:
-    # Not pd.to_datetime, which takes a hundred times as long for a single one.
-    stamp = pd.Timestamp(moment)
-    return stamp if stamp.tz is None else stamp.tz_convert("UTC").tz_localize(None)
-
-
-def _nominal_date(sample: SyntheticSample) -> str:
-    """Start of the first training range as FITS writes it: UTC, no zone."""
+def _check_ranges(sample: SyntheticSample) -> None:
+    """Refuse a sample that does not say what its generator was trained on."""
     if not sample.training_ranges:
         raise SunaugError(
             f"sample {sample.number}: its bundle {sample.bundle_name} does not say what it was trained on "
             "(training_ranges), and no FITS file is written without; take a bundle that does."
         )
     try:
-        moments = [[_utc(moment) for moment in one] for one in sample.training_ranges]
-        if not all(start < end for start, end in moments):
-            raise ValueError("a range ends before it starts")
-    except (TypeError, ValueError) as error:
-        raise SunaugError(
-            f"sample {sample.number}: its training ranges cannot be read ({error}); give pairs of (start, end), "
-            "ISO 8601 in UTC."
-        ) from None
-    return str(moments[0][0].isoformat())
+        parse_ranges(sample.training_ranges)
+    except SunaugError as error:
+        raise SunaugError(f"sample {sample.number}: {error}") from error
 
 
 def _common_cards(sample: SyntheticSample) -> str:
     """All cards that do not depend on the channel."""
-    date = _nominal_date(sample)
+    _check_ranges(sample)
     sun_radius = ASTRONOMICAL_UNIT * math.sin(math.radians(SUN_RADIUS_1AU_ARCSEC / 3600))
     wcs = wcs_keywords(np.shape(sample.intensity)[-1], sample.disk_radius)
     cards: list[tuple[str, _Value, str]] = [
@@ -248,7 +241,7 @@ def _common_cards(sample: SyntheticSample) -> str:
         ("ORIGIN", "sunaug", "software that wrote the file"),
         ("TELESCOP", "sunaug", "no telescope: a synthetic image"),
         ("INSTRUME", "sunaug generator", "no instrument: a synthetic image"),
-        ("DATE-OBS", date, "nominal: start of the training ranges"),
+        ("DATE-OBS", NOMINAL_DATE, "nominal: no time of observation"),
         ("DATENOM", True, "DATE-OBS is nominal, nothing was observed"),
         ("TIMESYS", "UTC", "scale of all times"),
         ("WCSAXES", 2, "number of axes"),

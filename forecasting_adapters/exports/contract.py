@@ -118,6 +118,8 @@ class Ecosystem:
         In place of `disk_radius` where any size is taken: the disk radius as a share of the width.
     reach : timedelta64
         How far before and after a frame's time its files reach; they too stay out of held-out months.
+    split : str, optional
+        The published split that its project evaluates by, see `forecasting_adapters.published_splits`.
     """
 
     name: str
@@ -133,3 +135,4 @@ class Ecosystem:
     options: Mapping[str, Any] = field(default_factory=dict)
     disk_share: float | None = None
     reach: np.timedelta64 = field(default_factory=lambda: np.timedelta64(0, "m"))
+    split: str | None = None

@@ -20,6 +20,7 @@ from forecasting_adapters.exports.note import FORMAT, NOTE, ORIGIN, is_export, l
 from forecasting_adapters.exports.preparing import Preparation, prepare, prepared_frames
 from forecasting_adapters.exports.registry import ecosystem
 from forecasting_adapters.exports.times import DEFAULT_START, assign_times
+from forecasting_adapters.leakage import LeakageError, check_leakage
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.cube.lock import only_writer
 from sunaug.errors import SunaugError, UsageError
@@ -28,6 +29,7 @@ from sunaug.storage import is_remote, local_or_url, location, remove_partial
 
 __all__ = ["check_options", "export", "open_synthetic"]
 
+NO_SPLIT = "none"
 _FLUXES = ("forecast_flux", "nowcast_flux")
 _RANDOM_NUMBERS = ("seed", "draw", "attempt")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -42,6 +44,7 @@ def export(
     size: int | None = None,
     start: str = DEFAULT_START,
     border: str = "continue",
+    split: str | None = None,
     allow_ungated: bool = False,
     report: Callable[[int], None] = lambda done: None,
     **options: Any,
@@ -68,6 +71,10 @@ def export(
         Time of the first frame, ISO 8601, UTC.
     border : {"continue", "missing"}
         What stands beyond the cube's field where the layout's is wider: its outermost pixels, or nothing.
+    split : str, optional
+        The published split by which the forecaster will be evaluated (`forecasting_adapters.published_splits`); by
+        default that of the layout's project. ``none``: by none of them, but by other times, which `check_leakage` or
+        `MixedSolarDataset` is to be told.
     allow_ungated : bool
         Take a cube that the fidelity gate has refused or not judged.
     report : callable, optional
@@ -87,7 +94,7 @@ def export(
     GateRefused
         If the gate has not passed the cube, unless `allow_ungated`.
     LeakageError
-        If `start` lies in months that published splits hold out.
+        If the generator has seen times that `split` holds out, or `start` lies in times that published splits do.
     SunaugError
         If something else stands at `out`, or it cannot be written.
     """
@@ -95,6 +102,9 @@ def export(
     given = check_options(chosen, options)
     opened, name = open_synthetic(cube, allow_ungated=allow_ungated)
     how = prepare(opened, chosen, size, border, name)
+    source = f"SYNTHETIC/{Path(name).stem}"
+    if (evaluated := split or chosen.split) not in (None, NO_SPLIT):
+        _check_split(opened, evaluated, source)
     rows = _rows(opened, n, name)
     times = assign_times(
         len(rows),
@@ -102,7 +112,7 @@ def export(
         chosen.cadence,
         chosen.reach,
         training_ranges=opened.attrs.get("training_ranges", ()),
-        source=f"SYNTHETIC/{Path(name).stem}",
+        source=source,
     )
     plan = _plan(opened, chosen, how, rows, times, given)
     target = _target(out)
@@ -114,6 +124,19 @@ def export(
         _begin(partial, plan.note)
         _write(partial, target, chosen, plan, prepared_frames(opened, rows, plan, how), report)
     return target
+
+
+def _check_split(cube: xr.Dataset, split: str, source: str) -> None:
+    """Refuse to export what a forecaster that is evaluated by a published split must not be trained with."""
+    try:
+        check_leakage(cube.attrs.get("training_ranges"), split, source=source)
+    except LeakageError as error:
+        sentence = str(error).split(" Evaluate on other times")[0].split("; make it again from")[0]
+        raise LeakageError(
+            f"{sentence.rstrip('.')}. Export from a bundle that was not trained on them, or with split={NO_SPLIT!r} "
+            "to evaluate on other times.",
+            error.ranges,
+        ) from error
 
 
 @contextmanager

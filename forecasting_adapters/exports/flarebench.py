@@ -125,6 +125,7 @@ def _load_frame(place: int, files: list[Path], channels: tuple[str, ...]) -> NDA
 
 ECOSYSTEM = Ecosystem(
     name="flarebench",
+    split="flarebench",
     title="FlareBench / Deep SWM (SolarFlareDatasetWithFeatures)",
     wants=(
         "YYYYMMDD_HHMMSS.h5 of 10 channels, 256 pixels, DN of AIA's standard exposures, label O, C, M or X. It stacks "

@@ -23,7 +23,8 @@ from forecasting_adapters.exports.contract import Ecosystem, Frame, Plan
 from forecasting_adapters.exports.files import put_once
 from forecasting_adapters.exports.labels import at_least, check_forecasts
 from forecasting_adapters.exports.pictures import default_levels, jpeg_bytes, read_pictures, write_pictures
-from forecasting_adapters.leakage import LeakageError, overlapping_ranges
+from forecasting_adapters.leakage import LeakageError, held_out_days
+from forecasting_adapters.published_splits import PUBLISHED_SPLITS
 from sunaug.errors import UsageError
 from sunaug.lexicon import CHANNELS
 
@@ -34,15 +35,12 @@ DISK_RADIUS = 206.0
 """Pixels: 1648 of 4096, as results_and_visualization/visualize_magdisk.py has it."""
 
 FOLDS = (1, 2, 3, 4)
-_PERIOD = ("2010-12-01", "2018-12-31T23:00")
 
 
 def clean_folds(training_ranges: Iterable[Sequence[str]]) -> list[int]:
-    """Folds whose validation holds no hour that the generator was trained on; none where that is not known."""
+    """Folds whose validation holds no day that the generator was trained on; none where that is not known."""
     ranges = list(training_ranges)
-    hours = pd.date_range(*_PERIOD, freq="h")
-    quarters = {fold: hours[hours.quarter == fold].values for fold in FOLDS}
-    return [fold for fold in FOLDS if ranges and not overlapping_ranges(ranges, quarters[fold])]
+    return [fold for fold in FOLDS if ranges and not held_out_days(ranges, PUBLISHED_SPLITS[f"pandey-{fold}"])]
 
 
 def _chosen_folds(plan: Plan) -> list[int]:

@@ -117,6 +117,7 @@ def _read_frame(
 
 ECOSYSTEM = Ecosystem(
     name="sdoml",
+    split="sdofm",
     title="SDOML v2: SDO-FM and sdofmv2 (SDOMLDataset), sdo-cli (SDOMLv2NumpyDataset)",
     wants=(
         "A Zarr 2 store, a group for each year and an array for each channel, 512 pixels, DN/s and gauss, disk radius "

@@ -181,6 +181,7 @@ def _read_frame(out: Path, times: Sequence[str], channels: Sequence[str], place:
 
 ECOSYSTEM = Ecosystem(
     name="suryabench",
+    split="suryabench",
     title="SuryaBench and Surya: SolarFlareDataset, FlareDSDataset",
     wants=(
         "A NetCDF file for each frame (DN/s, gauss, m/s; any size, 4096 for Surya's own model), index.csv and "

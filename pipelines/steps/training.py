@@ -19,6 +19,7 @@ from pipelines.steps import Bench, Task
 from pipelines.train import train_bundle
 from sunaug.bundle import Bundle, load_bundle
 from sunaug.cube import open_cube
+from sunaug.cube.time_ranges import parse_ranges, within
 from sunaug.errors import SunaugError, UsageError
 from sunaug.training.checkpoint import checkpoint_paths
 from sunaug.training.frames import known_frames
@@ -130,11 +131,7 @@ def _check_alike(start: Bundle, cube: xr.Dataset) -> None:
 
 def _unseen(times: NDArray[np.datetime64], ranges: Sequence[Sequence[str]]) -> int:
     """Number of times that lie in none of the half-open ranges."""
-    seen = np.zeros(len(times), bool)
-    for start, end in ranges:
-        first, last = (np.datetime64(text.removesuffix("Z"), "ns") for text in (start, end))
-        seen |= (times >= first) & (times < last)
-    return int((~seen).sum())
+    return int((~within(times, parse_ranges(ranges))).sum())
 
 
 def _content(cube: xr.Dataset, frames: xr.Dataset, labels: tuple[str, ...]) -> list[Any]:

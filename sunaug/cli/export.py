@@ -29,6 +29,11 @@ def export(
         "continue",
         help="Beyond the cube's field, where the layout's is wider: continue its outermost pixels, or missing.",
     ),
+    split: str | None = typer.Option(
+        None,
+        help="Published split that the forecaster is evaluated by (suryabench, sdofm, sdofmv2, flarebench, ...), or "
+        "none: by other times. [that of the layout]",
+    ),
     allow_ungated: bool = typer.Option(
         False, "--allow-ungated", help="Take a cube that the fidelity gate has refused or not judged."
     ),
@@ -40,11 +45,12 @@ def export(
     from forecasting_adapters.exports.exporting import check_options
     from forecasting_adapters.exports.preparing import prepare
     from forecasting_adapters.exports.times import DEFAULT_START
+    from forecasting_adapters.leakage import LeakageError
     from sunaug.cli.progress import progress
     from sunaug.cube import open_cube
     from sunaug.errors import GateRefused, UsageError
 
-    refuse_with(ctx, "--list", list_, "cube", "out", "n", "start", "size", "border", "allow_ungated", "option")
+    refuse_with(ctx, "--list", list_, "cube", "out", "n", "start", "size", "border", "split", "allow_ungated", "option")
     if list_:
         typer.echo(_all_about(ecosystem(to)) if to else _table([ecosystem(name) for name in NAMES]))
         return
@@ -56,12 +62,14 @@ def export(
         how = prepare(opened, ecosystem(to), size, border, cube)
         if not how.widened:
             raise UsageError(f"--border {border}: has no effect, {to} shows no more of the sky than {cube}; omit it.")
-    asked: dict[str, Any] = {"n": n, "size": size, "start": start or DEFAULT_START, "border": border}
+    asked: dict[str, Any] = {"n": n, "size": size, "start": start or DEFAULT_START, "border": border, "split": split}
     try:
         with progress("exporting", n or opened.sizes.get("sample", 0)) as report:
             path = write_export(opened, to, out, **asked, allow_ungated=allow_ungated, report=report, **options)
     except GateRefused as error:
-        raise GateRefused(str(error).replace("allow_ungated=True", "--allow-ungated")) from None
+        raise GateRefused(str(error).replace("allow_ungated=True", "--allow-ungated")) from error
+    except LeakageError as error:
+        raise LeakageError(str(error).replace("split='none'", "--split none"), error.ranges) from error
     _say_what_was_written(path, to)
 
 

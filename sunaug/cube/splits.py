@@ -8,7 +8,7 @@ its label has been made of flares of the other side. That gap of a day is the pu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,6 @@ SPLIT_MONTHS: dict[str, tuple[int, ...]] = {
     "test": (10, 11, 12),
 }
 """Months of every year that belong to a split, unless a cube is made with others."""
-
-_RANGE_GAP = np.timedelta64(24, "h")
 
 
 def parse_splits(text: str) -> dict[str, tuple[int, ...]]:
@@ -108,22 +106,3 @@ def select_split(cube: xr.Dataset, split: str, *, usable_only: bool = True, part
             "frames of these months too."
         )
     return cube.isel(time=np.flatnonzero(keep))
-
-
-def time_ranges(times: NDArray[np.datetime64]) -> list[list[str]]:
-    """Half-open ranges that hold `times` (ascending); a gap of more than a day starts a new one."""
-    seconds = times.astype("datetime64[s]")
-    breaks = np.flatnonzero(np.diff(seconds) > _RANGE_GAP) + 1
-    return [[f"{part[0]}Z", f"{part[-1] + np.timedelta64(1, 's')}Z"] for part in np.split(seconds, breaks)]
-
-
-def join_ranges(ranges: Iterable[Sequence[str]]) -> list[list[str]]:
-    """Half-open ranges (start, end) as `time_ranges` writes them, sorted; those that overlap or touch become one."""
-    joined: list[list[str]] = []
-    # All are written alike, so that their order as text is that of their times.
-    for start, end in sorted((start, end) for start, end in ranges):
-        if joined and start <= joined[-1][1]:
-            joined[-1][1] = max(joined[-1][1], end)
-        else:
-            joined.append([start, end])
-    return joined

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sunaug.cube import select_split
-from sunaug.cube.splits import time_ranges
+from sunaug.cube.time_ranges import time_ranges
 from sunaug.errors import SunaugError
 from sunaug.flares import class_letters
 from sunaug.scaling import IntensityScaling, missing_values

@@ -62,7 +62,7 @@ def train(
     start : BaseGenerator, optional
         Generator to start from, of a smaller or equal size; ignored where the run is resumed.
     seen : iterable of (start, end)
-        Times that `start` was trained on, as `sunaug.cube.splits.time_ranges` writes them: what it has seen of them is
+        Days that `start` was trained on, as `sunaug.cube.time_ranges.time_ranges` writes them: what it has seen is
         in the new generator too. Kept in the checkpoints.
     minutes : float, optional
         Stop cleanly, with a checkpoint, after this time in this process.

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sunaug.cube.splits import join_ranges
+from sunaug.cube.time_ranges import join_ranges
 from sunaug.errors import SunaugError
 from sunaug.networks import BaseGenerator, NetworkConfig
 from sunaug.networks.growing import Stage

@@ -61,7 +61,7 @@ def test_the_list_tells_all_about_one(capsys):
         (("CUBE", "OUT", "--to", "suryabench", "--option", "n=4"), 2, "suryabench: no option n; it knows root"),
         (("CUBE", "OUT", "--to", "fits", "--option", "a=1"), 2, "fits: no option a; it has none"),
         (("CUBE", "OUT", "--to", "fits", "--n", "9"), 2, "has 8 complete samples; ask for 1 to 8"),
-        (("CUBE", "OUT", "--to", "fits", "--start", "2031-10-01"), 1, "validation and test months of SDO-FM"),
+        (("CUBE", "OUT", "--to", "fits", "--start", "2031-10-01"), 1, "bear times that SDO-FM holds out"),
         (("nowhere.zarr", "OUT", "--to", "fits"), 2, "nowhere.zarr: no such cube"),
     ],
 )

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from sunaug.cube import FrameStatus, create_cube, open_cube, select_split, write_frames
-from sunaug.cube.splits import join_ranges, parse_splits
+from sunaug.cube.splits import parse_splits
+from sunaug.cube.time_ranges import join_ranges
 from sunaug.errors import SunaugError, UsageError
 
 TIMES = pd.date_range("2012-07-29T12:00", "2012-08-03", freq="12h").to_numpy()

@@ -18,23 +18,25 @@ from sunaug.errors import SunaugError, UsageError
 YEAR_2012 = [("2012-01-01T00:00:00", "2012-08-01T00:00:00"), ("2012-10-01", "2012-10-08")]
 
 
-def test_ranges_are_half_open() -> None:
-    assert overlapping_ranges(YEAR_2012, ["2011-12-31T23:59:59", "2012-08-01T00:00:00"]) == []
-    assert overlapping_ranges(YEAR_2012, ["2012-01-01T00:00:00"]) == [(YEAR_2012[0], 1)]
+def test_whole_days_and_the_days_beside_them_are_seen() -> None:
+    assert overlapping_ranges(YEAR_2012, ["2011-12-30T23:59:59", "2012-08-02T00:00:00"]) == []
+    seen = ("2011-12-31T00:00:00", "2012-08-02T00:00:00")
+    for near in ("2011-12-31T00:00:00", "2012-01-01T00:00:00", "2012-08-01T23:59:59"):
+        assert overlapping_ranges(YEAR_2012, [near]) == [(seen, 1)]
 
 
 def test_every_overlapping_range_is_named_with_its_count() -> None:
     times = np.array(["2012-10-07T22:00", "2012-03-07T00:00", "2012-03-07T02:00", "2012-09-01"], "datetime64[ns]")
     with pytest.raises(
-        LeakageError, match=r"rare: .* 2012-01-01T00:00:00 to .*\(2 of .*2012-10-01T00:00:00 .*\(1 of"
+        LeakageError, match=r"rare: .* 2011-12-31T00:00:00 to .*\(2 of .*2012-09-30T00:00:00 .*\(1 of"
     ) as e:
         check_leakage(YEAR_2012, times, source="rare")
-    assert [start for start, _ in e.value.ranges] == ["2012-01-01T00:00:00", "2012-10-01T00:00:00"]
+    assert [start for start, _ in e.value.ranges] == ["2011-12-31T00:00:00", "2012-09-30T00:00:00"]
     assert e.value.exit_code == 1
 
 
 def test_times_outside_pass() -> None:
-    check_leakage(YEAR_2012, ["2012-08-01T00:00:00", "2012-09-30T22:00:00"])
+    check_leakage(YEAR_2012, ["2012-08-02T00:00:00", "2012-09-29T22:00:00"])
 
 
 def test_unknown_ranges_are_refused_where_something_is_evaluated() -> None:
@@ -59,28 +61,30 @@ def test_damaged_ranges_are_refused(damaged: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ranges", "months"),
+    ("ranges", "first"),
     [
-        ([("2012-01-01", "2012-01-31")], "January"),
+        ([("2012-01-01", "2012-01-31")], "2012-01-01T00:00:00 to 2012-01-31T00:00:00 \\(30 days\\)"),
         ([("2012-02-01", "2012-10-01")], None),
-        ([("2012-02-01", "2012-10-01T00:00:01")], "October"),
-        ([("2012-09-01", "2013-02-01")], "October, January, November, December"),
-        ([("2012-03-01", "2014-03-01")], "October, January, November, December"),
+        ([("2012-02-01", "2012-10-01T00:00:01")], "2012-10-01T00:00:00 to 2012-10-02T00:00:00 \\(1 days\\)"),
+        ([("2012-09-01", "2013-02-01")], "2012-10-01T00:00:00 to 2013-02-01T00:00:00 \\(123 days\\)"),
+        (
+            [("2012-03-01", "2014-03-01")],
+            "2012-10-01T00:00:00 to 2013-02-01T00:00:00 .*; 2013-10-01T00:00:00 to 2014-02-01",
+        ),
     ],
 )
-def test_a_published_split_is_known_by_its_name(ranges: list, months: str | None) -> None:
-    if months is None:
+def test_a_published_split_is_known_by_its_name(ranges: list, first: str | None) -> None:
+    if first is None:
         check_leakage(ranges, "sdofm")
         return
-    with pytest.raises(LeakageError, match=rf"months of SDO-FM \(.* of every year\), .* \(in {months}\)") as raised:
+    with pytest.raises(LeakageError, match=f"held out by SDO-FM, which validates on .*: {first}"):
         check_leakage(ranges, "sdofm", source="rare")
-    assert [start for start, _ in raised.value.ranges] == [f"{ranges[0][0]}T00:00:00"]
 
 
 def test_published_splits_that_cannot_be_checked() -> None:
     with pytest.raises(LeakageError, match="does not say what its generator was trained on"):
         check_leakage([], "sdofm")
-    with pytest.raises(UsageError, match="unknown published split 'sdo-fm': choose one of sdofm, sdofmv2"):
+    with pytest.raises(UsageError, match="unknown published split 'sdo-fm': choose one of suryabench, sdofm, sdofmv2"):
         check_leakage(YEAR_2012, "sdo-fm")
     check_leakage([("2012-01-01", "2012-11-01")], "sdofmv2")
 
@@ -91,10 +95,10 @@ def test_synthetic_times_stay_out_of_everyones_validation_and_test_months() -> N
         if 2 <= month <= 9:
             check_timestamps([time], source="export")
         else:
-            with pytest.raises(LeakageError, match=r"export: 1 of 1 .* months of SDO-FM, the first 2031-.*; give them"):
+            with pytest.raises(LeakageError, match=r"export: 1 of 1 .* that SDO-FM holds out, the first 2031-"):
                 check_timestamps([time], source="export")
     check_timestamps([], source="export")
-    with pytest.raises(LeakageError, match=r"4 of 12 .* times in February, March, .* September"):
+    with pytest.raises(LeakageError, match=r"4 of 12 synthetic frames .*; it validates on October, January"):
         check_timestamps(year, source="export")
 
 
@@ -105,6 +109,6 @@ def test_the_months_of_sdo_fm_are_those_of_its_own_code() -> None:
         pytest.skip("SDO-FM's code is not at $SUNAUG_PEERS/SDO-FM")
     found = dict(re.findall(r"(val|test)_months=\[([\d, ]+)\]", code.read_text()))
     split = PUBLISHED_SPLITS["sdofm"]
-    assert {"val": split.validation, "test": split.test} == {
+    assert {"val": split.validation[0].months, "test": split.test[0].months} == {
         name: tuple(map(int, months.split(","))) for name, months in found.items()
     }

@@ -35,10 +35,10 @@ def test_a_run_ends_in_a_bundle_that_makes_rare_frames(cube, tmp_path):
     assert torch.equal(bundle.generator.const, average["const"].half().float())
     assert bundle.reference["fluxes"].shape == (24, 2)
     assert bundle.reference["hot_emission"].shape == (24,)
-    assert bundle.info.training_ranges == [["2012-01-03T00:00:00Z", "2012-01-08T18:00:01Z"]]
+    assert bundle.info.training_ranges == [["2012-01-03T00:00:00Z", "2012-01-09T00:00:00Z"]]
     assert bundle.info.training["images"] == 64
     card = (path / "README.md").read_text()
-    assert "2012-01-03T00:00:00Z to 2012-01-08T18:00:01Z" in card
+    assert "2012-01-03T00:00:00Z to 2012-01-09T00:00:00Z" in card
     assert "SYNTHETIC" in card
     assert "| chosen | the last weights |" in card
     assert "| started from | random weights |" in card

@@ -124,7 +124,7 @@ def test_a_run_leaves_its_files(whole):
         "checkpoint-000000064.pt",
     }
     assert (folder / "samples-000000064.png").stat().st_size > 1000
-    assert trained.frames.time_ranges == [["2012-01-03T00:00:00Z", "2012-01-08T18:00:01Z"]]
+    assert trained.frames.time_ranges == [["2012-01-03T00:00:00Z", "2012-01-09T00:00:00Z"]]
     assert trained.seconds > 0
     assert trained.evaluation == {}
 

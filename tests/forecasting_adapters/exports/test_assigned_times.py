@@ -38,7 +38,7 @@ def test_the_first_time_is_the_first_that_has_room():
 
 @pytest.mark.parametrize("month", [1, 10, 11, 12])
 def test_a_start_in_held_out_months_is_leakage(month):
-    with pytest.raises(LeakageError, match="validation and test months of SDO-FM"):
+    with pytest.raises(LeakageError, match="bear times that SDO-FM holds out"):
         assign_times(1, f"2031-{month:02d}-15", HOUR, NONE)
 
 
