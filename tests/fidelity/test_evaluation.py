@@ -117,7 +117,7 @@ def test_leakage_is_noted(make_cube, suns, observed):
         training_ranges=[["2012-01-01T00:00:00Z", "2012-08-06T00:00:00Z"]],
     )
     notes = evaluate(leaked, observed)["notes"]
-    assert any(note.startswith("leakage: 4 of the 40 validation frames") for note in notes)
+    assert any(note.startswith("leakage: 5 of the 40 validation frames") for note in notes)
 
 
 def test_no_matching_frames(make_cube, suns, observed):

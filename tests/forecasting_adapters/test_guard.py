@@ -25,7 +25,7 @@ def real(observed: Path) -> SolarDataset:
 
 def test_a_cube_that_overlaps(real: SolarDataset, tmp_path: Path) -> None:
     seen = SyntheticSolarDataset(make_synthetic(tmp_path / "rare.zarr", training_ranges=AUGUST))
-    with pytest.raises(LeakageError, match=r"2012-01-31T00:00:00 to 2012-09-02T00:00:00 \(6 of the times\)"):
+    with pytest.raises(LeakageError, match=r"2012-02-01T00:00:00 to 2012-09-01T00:00:00 \(6 of the times\)"):
         MixedSolarDataset(real, seen, 0.5)
     with pytest.raises(LeakageError):
         MixedSolarDataset(real, seen)  # whatever a sampler would take of it
@@ -38,7 +38,7 @@ def test_an_exported_folder_that_overlaps_when_it_is_read_back(real: SolarDatase
     back = SyntheticSolarDataset(tmp_path / "exported")
     assert (back.training_ranges, len(back)) == (SyntheticSolarDataset(cube).training_ranges, 20)
     np.testing.assert_allclose(back[7]["image"], SyntheticSolarDataset(cube)[7]["image"], atol=1e-4)
-    with pytest.raises(LeakageError, match=r"2012-01-31T00:00:00 to 2012-09-02T00:00:00 \(6 of the times\)"):
+    with pytest.raises(LeakageError, match=r"2012-02-01T00:00:00 to 2012-09-01T00:00:00 \(6 of the times\)"):
         MixedSolarDataset(real, back, 0.5)
 
 
@@ -50,7 +50,7 @@ def test_a_bundle_that_was_later_trained_on_other_times(tmp_path: Path) -> None:
         path = train_bundle(cube, tmp_path / "run", recipe, accelerator="cpu")
     later = SyntheticSolarDataset(path, n=4, allow_ungated=True)
     january = np.array(["2012-01-15"], "datetime64[ns]")
-    with pytest.raises(LeakageError, match=r"2011-12-31T00:00:00 to 2012-08-02T00:00:00 \(1 of the times\)"):
+    with pytest.raises(LeakageError, match=r"2012-01-01T00:00:00 to 2012-08-01T00:00:00 \(1 of the times\)"):
         MixedSolarDataset(SolarDataset(cube, "train"), later, 0.1, evaluation=january)
 
 
@@ -74,7 +74,7 @@ def test_samples_made_on_the_fly(real: SolarDataset, tmp_path: Path) -> None:
         def __getitem__(self, index: int) -> dict:
             return {**made[index], "label": 0}
 
-    with pytest.raises(LeakageError, match=r"SYNTHETIC/tiny: .* 2012-08-02T00:00:00"):
+    with pytest.raises(LeakageError, match=r"SYNTHETIC/tiny: .* 2012-08-01T00:00:00"):
         MixedSolarDataset(Elsewhere(), made, evaluation=real.times)
 
 
@@ -86,7 +86,7 @@ def test_what_was_allowed_is_written_down(real: SolarDataset, tmp_path: Path) ->
     kept = MixedSolarDataset(real, rare, 0.5, evaluation=evaluation, allow_leakage=True).provenance()
     assert kept["leakage_allowed"] is kept["ungated_allowed"] is True
     assert kept["gate"] == "refused"
-    for found in ("2011-12-31T00:00:00 to 2012-09-02T00:00:00 (6 of the times)", "(31 days)"):
+    for found in ("2012-02-01T00:00:00 to 2012-09-01T00:00:00 (6 of the times)", "(31 days)"):
         assert found in kept["leakage"]
     clean = MixedSolarDataset(real, SyntheticSolarDataset(make_synthetic(tmp_path / "clean.zarr")), 0.5).provenance()
     assert (clean["leakage"], clean["leakage_allowed"], clean["ungated_allowed"]) == (None, False, False)

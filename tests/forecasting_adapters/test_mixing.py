@@ -92,7 +92,7 @@ def test_the_guard_knows_the_months_held_out(observed: Path, tmp_path: Path) -> 
         make_synthetic(tmp_path / "seen.zarr", training_ranges=[*TRAINED_ON, ["2012-10-09", "2012-11-01"]])
     )
     with pytest.raises(
-        LeakageError, match=r"SYNTHETIC/seen: .*2012-10-09T00:00:00 to 2012-11-01T00:00:00 \(2 of"
+        LeakageError, match=r"SYNTHETIC/seen: .*2012-10-09T00:00:00 to 2012-11-01T00:00:00 \(3 of"
     ) as raised:
         MixedSolarDataset(real, seen, 1)
     assert raised.value.ranges == [("2012-10-09T00:00:00", "2012-11-01T00:00:00")]
