@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,16 @@ def _teachers(found: Mapping[str, str] | None) -> str:
     return f"{told}; {filtered}" if told else filtered
 
 
+_LISTED = 12
+
+
+def _ranges(ranges: Sequence[Sequence[str]]) -> str:
+    """Ranges in words: all of them, or the first and how many more there are."""
+    told = "; ".join(f"{start} to {end}" for start, end in ranges[:_LISTED])
+    more = len(ranges) - _LISTED
+    return told if more <= 0 else f"{told}; and {more} more until {ranges[-1][1]} (all in `bundle.json`)"
+
+
 def _fingerprint(trained: TrainedGenerator) -> str:
     digest = hashlib.sha256(trained.frames.fluxes.tobytes())
     digest.update(trained.frames.images.numpy().tobytes())
@@ -118,7 +128,7 @@ def _card(info: BundleInfo, trained: TrainedGenerator) -> str:
         scale="8-bit display counts of browse images" if info.intensity_scale == "browse" else "DN/s",
         version=info.sunaug_version,
         n_frames=info.training["frames"],
-        ranges="; ".join(f"{start} to {end}" for start, end in info.training_ranges[:12]),
+        ranges=_ranges(info.training_ranges),
         classes=classes,
         images=info.training["images"],
         hours=info.training["seconds"] / 3600,

@@ -21,6 +21,7 @@ from forecasting_adapters.exports.preparing import Preparation, prepare, prepare
 from forecasting_adapters.exports.registry import ecosystem
 from forecasting_adapters.exports.times import DEFAULT_START, assign_times
 from forecasting_adapters.leakage import LeakageError, check_leakage
+from forecasting_adapters.published_splits import published_split
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.cube.lock import only_writer
 from sunaug.errors import SunaugError, UsageError
@@ -249,7 +250,7 @@ def _plan(
             "left_out": [str(one) for one in cube["channel"].values if str(one) not in how.channels],
         },
         "steps": how.steps(),
-        "warnings": how.warnings(),
+        "warnings": [*how.warnings(), *_no_date(chosen)],
         "samples": _samples(picked, times),
     }
     return Plan(
@@ -265,6 +266,16 @@ def _plan(
         options=options,
         note=json.loads(json.dumps(note)),  # as it comes back from the file: tuples are lists there
     )
+
+
+def _no_date(chosen: Ecosystem) -> list[str]:
+    """What has to be known where the project's split leaves no date for synthetic frames."""
+    if chosen.split is None or not (split := published_split(chosen.split)).no_date_is_safe:
+        return []
+    return [
+        f"{split.title} {split.sentence}, and the times that are left were observed, so that no date is safe for "
+        "synthetic frames: use the tables train_*.csv as training tables of their own, and never split them by date."
+    ]
 
 
 def _samples(picked: xr.Dataset, times: NDArray[np.datetime64]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ Read by Surya's ``SolarFlareDataset`` and SuryaBench's ``FlareDSDataset``, both 
 
 - ``YYYY/MM/YYYYMMDD_HHMM.nc``: a variable (y, x) of float32 for each channel, compressed with LZ4 as theirs are, south
   first, disk radius 976 arcsec of 0.6 arcsec at 4096 pixels; DN/s, gauss, m/s; a pixel without data is 0;
-- ``index.csv``: ``path,timestep,present``, with paths relative to the folder (``sdo_data_root_path``);
-- ``flares.csv``: ``timestamp`` for Surya and ``timestep`` for SuryaBench, ``max_goes_class``, ``cumulative_index``,
+- ``train_index.csv``: ``path,timestep,present``, with paths relative to the folder (``sdo_data_root_path``);
+- ``train_flares.csv``: ``timestamp`` for Surya and ``timestep`` for SuryaBench, ``max_goes_class``, ``cumulative_index``,
   ``label_max`` (M1.0 or more) and ``label_cum`` (index of 10 or more).
 
 The loaders ask for the hour before and the hour after each frame as well, and a synthetic frame has neither past nor
@@ -13,6 +13,9 @@ future. It is not given any: the index names the same file at t-60, t and t+60 m
 Sun that stands still. All three are in the table of labels, with the label of the frame: ``SolarFlareDataset`` forgets
 times that are not. Frames are four hours apart, so that only t has both neighbours, and no sample reaches into another
 one.
+
+The two tables are for training, and never to be put through a split by date: SuryaBench tests on every time from 2020
+on, and validates on late January before that, and all that is left are days that were observed. No date is safe there.
 
 References
 ----------
@@ -45,7 +48,7 @@ from sunaug.sources.suryabench import FULL_SIZE, PLATE_SCALE, SUN_RADIUS, VARIAB
 
 __all__ = ["ECOSYSTEM", "INDEX", "LABELS", "NEIGHBOURS", "flare_labels"]
 
-INDEX, LABELS = "index.csv", "flares.csv"
+INDEX, LABELS = "train_index.csv", "train_flares.csv"
 NEIGHBOURS = np.array([-60, 0, 60], dtype="timedelta64[m]")
 """Times at which the index names a frame's file."""
 
@@ -184,11 +187,11 @@ ECOSYSTEM = Ecosystem(
     split="suryabench",
     title="SuryaBench and Surya: SolarFlareDataset, FlareDSDataset",
     wants=(
-        "A NetCDF file for each frame (DN/s, gauss, m/s; any size, 4096 for Surya's own model), index.csv and "
-        "flares.csv (label: M1.0 or more within 24 h). Splits are lists of times, so a model sees these frames where "
+        "A NetCDF file for each frame (DN/s, gauss, m/s; any size, 4096 for Surya's own model), train_index.csv "
+        "and train_flares.csv (label: M1.0 or more within 24 h). Splits are lists of times, so a model sees these frames where "
         "you give it these tables. The loader wants the hour before and after: the index names the frame itself for "
         "both, a Sun that stands still. Name the channels when you open it: those that the cube lacks are not in the "
-        "files. Option root: a path put before those in index.csv, for FlareDSDataset, which knows no root."
+        "files. Option root: a path put before those in train_index.csv, for FlareDSDataset, which knows no root."
     ),
     channels={name: name for name in VARIABLES},
     write=write,

@@ -4,7 +4,7 @@ import torch
 
 import sunaug
 from pipelines import train as pipeline
-from pipelines.train import train_bundle
+from pipelines.train import _ranges, train_bundle
 from sunaug.bundle import load_bundle
 from sunaug.errors import SunaugError, UsageError
 from sunaug.training.checkpoint import load_checkpoint
@@ -152,3 +152,9 @@ def test_a_run_on_patches_ends_in_an_ordinary_bundle_without_directions(cube, tm
     made = sunaug.generate(bundle, 2, seed=4)["intensity"].values
     monkeypatch.undo()
     np.testing.assert_allclose(sunaug.generate(load_bundle(path), 2, seed=4)["intensity"].values, made, atol=1e-2)
+
+
+def test_a_card_lists_its_ranges_or_says_how_many_more_there_are():
+    ranges = [[f"2012-01-{day:02d}T00:00:00Z", f"2012-01-{day + 1:02d}T00:00:00Z"] for day in range(1, 28, 2)]
+    assert _ranges(ranges[:12]).count(" to ") == 12
+    assert _ranges(ranges).endswith("; and 2 more until 2012-01-28T00:00:00Z (all in `bundle.json`)")

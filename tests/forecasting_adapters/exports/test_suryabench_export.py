@@ -20,6 +20,7 @@ import yaml
 from torch.utils.data import ConcatDataset, DataLoader
 
 from forecasting_adapters.exports import export, open_export
+from forecasting_adapters.exports.note import read_note
 from forecasting_adapters.exports.suryabench import flare_labels
 from forecasting_adapters.suryabench import SuryaFlareDataset
 from sunaug.calibrate.stretch import STRETCHES
@@ -84,8 +85,8 @@ def _theirs(out, scalers, channels=CHANNELS):
     module = load_module(peer("Surya", "downstream_examples/solar_flare_forcasting/dataset.py"))
     return module.SolarFlareDataset(
         sdo_data_root_path=str(out),
-        index_path=str(out / "index.csv"),
-        flare_index_path=str(out / "flares.csv"),
+        index_path=str(out / "train_index.csv"),
+        flare_index_path=str(out / "train_flares.csv"),
         scalers=scalers,
         channels=channels,
         **WINDOW,
@@ -113,7 +114,7 @@ def test_the_past_and_the_future_are_the_frame_itself(out, scalers):
     data, _ = _theirs(out, scalers)[2]
     np.testing.assert_array_equal(data["ts"][:, 0], data["ts"][:, 1])
     np.testing.assert_array_equal(data["forecast"][:, 0], data["ts"][:, 1])
-    index = pd.read_csv(out / "index.csv")
+    index = pd.read_csv(out / "train_index.csv")
     assert index["synthetic"].all()
     assert index["timestep"].is_unique
     assert (index.groupby("path").size() == 3).all()
@@ -125,8 +126,8 @@ def test_surya_bench_reads_it_too(cube, out, scalers, monkeypatch, tmp_path):
     rooted = export(cube, "suryabench", tmp_path / "rooted", root=str(tmp_path / "rooted"))
     for kind, expected in (("maximum", [1, 1, 0, 1, 1, 0, 0, 1]), ("cumulative", [1, 1, 0, 1, 1, 0, 0, 1])):
         theirs = module.FlareDSDataset(
-            index_path=str(rooted / "index.csv"),
-            ds_flare_index_paths=[str(rooted / "flares.csv")],
+            index_path=str(rooted / "train_index.csv"),
+            ds_flare_index_paths=[str(rooted / "train_flares.csv")],
             df_flare_label_type=kind,
             scalers=scalers,
             channels=CHANNELS,
@@ -156,7 +157,7 @@ def test_frames_without_a_known_forecast_have_no_label(tmp_path):
     opened = open_cube(synthetic_cube(tmp_path / "c.zarr", n=3)).load()
     opened["forecast_flux"][1] = np.nan
     out = export(opened, "suryabench", tmp_path / "out")
-    assert list(pd.read_csv(out / "flares.csv")["sample"]) == [0, 0, 0, 2, 2, 2]
+    assert list(pd.read_csv(out / "train_flares.csv")["sample"]) == [0, 0, 0, 2, 2, 2]
     assert len(list(out.rglob("*.nc"))) == 3
 
 
@@ -258,3 +259,11 @@ def test_an_export_is_not_taken_for_observations(out):
     file = next(out.rglob("*.nc"))
     with pytest.raises(RejectedFile, match="a synthetic frame, not an observation"):
         refer(file)
+
+
+def test_it_says_that_no_date_is_safe(tmp_path):
+    out = export(synthetic_cube(tmp_path / "rare.zarr", n=2), "suryabench", tmp_path / "out")
+    said = " ".join(read_note(out)["warnings"])
+    assert "tests on all times from 2020-01-01 on" in said
+    assert "no date is safe for synthetic frames: use the tables train_*.csv" in said
+    assert {"train_index.csv", "train_flares.csv"} == {file.name for file in out.glob("*.csv")}
