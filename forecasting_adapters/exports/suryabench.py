@@ -5,8 +5,8 @@ Read by Surya's ``SolarFlareDataset`` and SuryaBench's ``FlareDSDataset``, both 
 - ``YYYY/MM/YYYYMMDD_HHMM.nc``: a variable (y, x) of float32 for each channel, compressed with LZ4 as theirs are, south
   first, disk radius 976 arcsec of 0.6 arcsec at 4096 pixels; DN/s, gauss, m/s; a pixel without data is 0;
 - ``train_index.csv``: ``path,timestep,present``, with paths relative to the folder (``sdo_data_root_path``);
-- ``train_flares.csv``: ``timestamp`` for Surya and ``timestep`` for SuryaBench, ``max_goes_class``, ``cumulative_index``,
-  ``label_max`` (M1.0 or more) and ``label_cum`` (index of 10 or more).
+- ``train_flares.csv``: ``timestamp`` for Surya and ``timestep`` for SuryaBench, ``max_goes_class``,
+  ``cumulative_index``, ``label_max`` (M1.0 or more) and ``label_cum`` (index of 10 or more).
 
 The loaders ask for the hour before and the hour after each frame as well, and a synthetic frame has neither past nor
 future. It is not given any: the index names the same file at t-60, t and t+60 minutes, so that input and target show a
@@ -188,8 +188,8 @@ ECOSYSTEM = Ecosystem(
     title="SuryaBench and Surya: SolarFlareDataset, FlareDSDataset",
     wants=(
         "A NetCDF file for each frame (DN/s, gauss, m/s; any size, 4096 for Surya's own model), train_index.csv "
-        "and train_flares.csv (label: M1.0 or more within 24 h). Splits are lists of times, so a model sees these frames where "
-        "you give it these tables. The loader wants the hour before and after: the index names the frame itself for "
+        "and train_flares.csv (label: M1.0 or more within 24 h). Splits are lists of times, so a model sees these "
+        "frames where you give it these tables; no date is safe there. The loader wants the hour before and after: the index names the frame itself for "
         "both, a Sun that stands still. Name the channels when you open it: those that the cube lacks are not in the "
         "files. Option root: a path put before those in train_index.csv, for FlareDSDataset, which knows no root."
     ),
