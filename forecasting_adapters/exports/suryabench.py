@@ -187,11 +187,12 @@ ECOSYSTEM = Ecosystem(
     split="suryabench",
     title="SuryaBench and Surya: SolarFlareDataset, FlareDSDataset",
     wants=(
-        "A NetCDF file for each frame (DN/s, gauss, m/s; any size, 4096 for Surya's own model), train_index.csv "
-        "and train_flares.csv (label: M1.0 or more within 24 h). Splits are lists of times, so a model sees these "
-        "frames where you give it these tables; no date is safe there. The loader wants the "
-        "hour before and after: the index names the frame itself for both, a Sun that stands still. Name the channels when you open it: those that the cube lacks are not in the "
-        "files. Option root: a path put before those in train_index.csv, for FlareDSDataset, which knows no root."
+        "A NetCDF file for each frame (DN/s, gauss, m/s; any size, 4096 for Surya's own model), train_index.csv and "
+        "train_flares.csv (label: M1.0 or more within 24 h). Splits are lists of times, so a model sees these frames "
+        "where you give it these tables; no date is safe there. The loader wants the hour before and after: the index "
+        "names the frame itself for both, a Sun that stands still. Name the channels when you open it: those that the "
+        "cube lacks are not in the files. Option root: a path put before those in train_index.csv, for "
+        "FlareDSDataset, which knows no root."
     ),
     channels={name: name for name in VARIABLES},
     write=write,

@@ -34,7 +34,7 @@ def test_a_cube_is_exported_and_what_to_know_is_said(cube, tmp_path):
 
 def test_options_of_a_layout(cube, tmp_path, capsys):
     _done(capsys, "export", cube, tmp_path / "out", "--to", "suryabench", "--n", 1, "--option", "root=/data/a=b")
-    assert "/data/a=b/2031/02/20310201_0100.nc" in (tmp_path / "out" / "index.csv").read_text()
+    assert "/data/a=b/2031/02/20310201_0100.nc" in (tmp_path / "out" / "train_index.csv").read_text()
 
 
 def test_the_list_tells_what_each_layout_wants(capsys):

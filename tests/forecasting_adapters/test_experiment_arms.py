@@ -47,8 +47,8 @@ def test_arms_of_a_recipe(tmp_path):
     [
         ("arms: []\n", "holds no list of arms"),
         ("arms: [\n", "not a recipe in YAML"),
-        ("- name: a/b\n", "name: String should match"),
-        ("- name: mine\n  flip: true\n", "flip: Extra inputs"),
+        ("- name: a/b\n", "name: 'a/b' does not match"),
+        ("- name: mine\n  flip: true\n", "flip: unknown name"),
         ("- name: mine\n  synthetic: {fill: 0.3, add: 1}\n", "either fill or add"),
     ],
 )

@@ -188,7 +188,7 @@ def test_an_export_without_its_note_or_with_another_one_is_refused(cube, tmp_pat
     out = export(cube, "fits", tmp_path / "out", n=2)
     note = out / "SYNTHETIC.json"
     text = note.read_text()
-    note.write_text(text.replace("2012-01-01", "2011-01-01"))
+    note.write_text(text.replace("2012-02-01", "2011-01-01"))
     with pytest.raises(SunaugError, match="was changed after it was written"):
         open_export(out, verify=verify)
     note.write_text(text[:-40])
