@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import sunaug
 from sunaug.bundle import BUNDLED, bundled_names, load_bundle
 from sunaug.cube import SPLIT_MONTHS
+from sunaug.fidelity.gate import assess, described
+from sunaug.fidelity.instruments import measure_set
+from sunaug.fidelity.measured import concatenate
 from sunaug.fidelity.physics import Geometry, fit_limb
+from sunaug.fidelity.policy import load_policy
+from sunaug.fidelity.stored import FILE, read_reference
 from sunaug.generation import Request, Sampler
 
 
@@ -52,6 +58,58 @@ def test_a_sample_does_not_depend_on_its_neighbours(bundle):
     sampler = Sampler(bundle, Request(1, rare=True, seed=11))
     for draw in (0, 5, 13, 19):
         np.testing.assert_array_equal(sampler.sample(draw, draw + 1)["intensity"][0], many[draw])
+
+
+@pytest.mark.parametrize("rare", [False, True])
+def test_threads_and_batches_have_no_part_in_the_bits(bundle, rare):
+    """Sums are rounded by the number of threads that share them: no sample is made by more than one."""
+
+    def made(threads, batch_size):
+        torch.set_num_threads(threads)
+        batches = list(Sampler(bundle, Request(20, rare=rare, seed=5)).batches(0, 20, batch_size))
+        assert torch.get_num_threads() == threads
+        return {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
+
+    before = torch.get_num_threads()
+    try:
+        first = made(1, 20)
+        for threads, batch_size in ((2, 20), (4, 20), (2, 3), (3, 11)):
+            again = made(threads, batch_size)
+            for name, values in first.items():
+                np.testing.assert_array_equal(again[name], values, err_msg=f"{name}, {threads} threads")
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_have_no_part_in_what_the_gate_measures():
+    control, bundle = pytest.importorskip("threadpoolctl"), load_bundle(BUNDLED)
+    samples = sunaug.generate(bundle, 40, rare=True, seed=2)
+    stored = read_reference(bundle.path / FILE)
+    rows = np.arange(40)
+
+    def measured(threads, parts):
+        torch.set_num_threads(threads)
+        with control.threadpool_limits(threads, user_api="blas"):
+            found = concatenate([measure_set(samples, part, stored.instruments) for part in parts])
+            assessed = assess(stored.reference.look(found), stored.reference, load_policy())
+        figures = described(assessed, everything=True)
+        return found, figures, [(one.name, one.value, one.limit) for one in assessed.checks]
+
+    before = torch.get_num_threads()
+    try:
+        first, figures, exact = measured(1, [rows])
+        for threads, parts in ((2, [rows]), (4, [rows[:3], rows[3:]])):
+            again, judged, checks = measured(threads, parts)
+            for name, values in first.features.items():
+                np.testing.assert_array_equal(again.features[name], values, err_msg=name)
+            for name, values in first.readings.items():
+                np.testing.assert_array_equal(again.readings[name], values, err_msg=name)
+            for name, column in first.physics.items():
+                np.testing.assert_array_equal(again.physics[name].values, column.values, err_msg=name)
+            assert judged == figures
+            np.testing.assert_equal(checks, exact)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_rare_samples_are_hotter_than_quiet_ones(bundle):

@@ -49,6 +49,7 @@ from sunaug.fidelity.sides import (
     usable,
 )
 from sunaug.fidelity.stored import FILE, read_reference
+from sunaug.threads import one_thread
 
 __all__ = ["REPORT_SCHEMA", "Evaluation", "evaluate", "run_evaluation"]
 
@@ -61,6 +62,7 @@ Progress: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[
 """What is done, its total and its unit, to a context whose value takes the number done: `sunaug.cli.progress`."""
 
 
+@one_thread(blas=True)
 def run_evaluation(
     synthetic: str | Path | xr.Dataset,
     reference: str | Path | xr.Dataset,

@@ -27,6 +27,7 @@ from sunaug.fidelity.measured import Measured
 from sunaug.fidelity.reference import Reference
 from sunaug.fidelity.stored import FILE, instrument_state, read_instruments, read_safetensors, write_reference
 from sunaug.flares import class_letters
+from sunaug.threads import one_thread
 
 __all__ = ["add_reference", "fit_instruments", "fit_reference", "known_rows"]
 
@@ -164,6 +165,7 @@ def add_reference(bundle: Bundle, cube: xr.Dataset, say: Callable[[str], None] =
     return True
 
 
+@one_thread(blas=True)
 def fit_reference(
     cube: xr.Dataset,
     instruments: Instruments,

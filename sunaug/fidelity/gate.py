@@ -22,6 +22,7 @@ from sunaug.fidelity.reference import Looked, Mix, Reference, matching
 from sunaug.fidelity.roles import Roles
 from sunaug.fidelity.sample_checks import check_samples
 from sunaug.fidelity.verdict import PASSED, REFUSED, UNKNOWN
+from sunaug.threads import one_thread
 
 __all__ = ["Assessment", "Baseline", "Check", "assess", "described"]
 
@@ -277,6 +278,7 @@ def _subsets(samples: Looked, n: int, random: np.random.Generator) -> list[Looke
     return [samples.take(np.sort(order[start : start + n])) for start in range(0, sets * n, n)]
 
 
+@one_thread(blas=True)
 def assess(
     samples: Looked,
     reference: Reference,

@@ -23,6 +23,7 @@ from sunaug.fidelity.sample_checks import check_samples
 from sunaug.fidelity.stored import StoredReference
 from sunaug.fidelity.verdict import PASSED, REFUSED, UNGATED, UNJUDGED, verdict_of
 from sunaug.generation import Request
+from sunaug.threads import one_thread
 
 __all__ = ["SampleChecker", "SetVerdict", "gate_cube", "mark_ungated", "unjudged"]
 
@@ -184,6 +185,7 @@ class SampleChecker:
         self._reference, self._report = stored.reference, report
         self.made, self.rejections = 0, Rejections(0, {})
 
+    @one_thread(blas=True)
     def check(self, batch: xr.Dataset) -> NDArray[np.bool_]:
         """Which samples of a batch are rejected, shape (sample,)."""
         count = batch.sizes["sample"]

@@ -21,6 +21,7 @@ from sunaug.fidelity.measured import Measured, concatenate, pack, unpack
 from sunaug.fidelity.memorisation import thumbnails
 from sunaug.measures.limb import Geometry
 from sunaug.scaling import IntensityScaling, default_scaling, missing_values
+from sunaug.threads import in_order, one_thread
 
 __all__ = ["CONTENT", "FLUXES", "TEXTURE", "Instruments", "measure_set"]
 
@@ -31,6 +32,10 @@ _SOLAR = "solar"
 
 FLUXES = ("nowcast_flux", "forecast_flux")
 _BATCH = 64
+_GROUP = 8
+"""Frames that are measured together, always, by one thread: what is measured of a frame depends neither on how many
+others there are, nor on which of them were found in the cache, nor on the number of threads."""
+
 _PHYSICS_VERSION = 2
 """Raised when a physical measure changes, so that no row of an older definition is found."""
 
@@ -86,7 +91,7 @@ class Instruments:
 
     def _makers(self) -> dict[str, tuple[str, Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], str]]]]:
         """By what it makes: a fingerprint, and the function from intensities to rows and their layout."""
-        what = repr((self.channels, self.intensity_scale, self.geometry))
+        what = repr((self.channels, self.intensity_scale, self.geometry, _GROUP))
 
         def measured(frames: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
             return pack(physics.tabulate(frames, self.channels, self.intensity_scale, self.geometry))
@@ -136,6 +141,7 @@ def _fingerprint(network: torch.nn.Module) -> str:
     return _digest(dict(network.state_dict()))
 
 
+@one_thread(blas=True)
 def measure_set(
     cube: xr.Dataset,
     numbers: NDArray[np.integer],
@@ -187,10 +193,21 @@ def _rows(
     missing = [place for place in range(len(keys)) if place not in found]
     layout = cache.layout(maker) if found else ""
     if missing:
-        made, layout = make(frames[missing])
+        groups = [missing[first : first + _GROUP] for first in range(0, len(missing), _GROUP)]
+        rows = list(in_order(lambda group: _made(make, frames[group]), groups))
+        made, layout = np.concatenate([row for row, _ in rows]), rows[0][1]
         cache.keep(maker, [keys[place] for place in missing], made, layout)
         found |= dict(zip(missing, made, strict=True))
     return np.stack([found[place] for place in range(len(keys))]), layout
+
+
+def _made(
+    make: Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], str]], frames: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], str]:
+    """The rows of up to a group of frames, which is filled up with copies of its last one."""
+    filled = np.concatenate([frames, np.repeat(frames[-1:], _GROUP - len(frames), axis=0)])
+    made, layout = make(filled)
+    return made[: len(frames)], layout
 
 
 def _measured(

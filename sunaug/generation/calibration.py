@@ -21,6 +21,7 @@ from sunaug.generation.request import Request
 from sunaug.generation.sampler import Sampler
 from sunaug.latent import FLARE, fit_directions
 from sunaug.latent.activity import hot_emission
+from sunaug.threads import one_thread
 
 __all__ = ["calibrate", "fit_steering"]
 
@@ -48,6 +49,7 @@ def _crossing(curve: Tensor, target: float) -> float:
     return float(STEPS[low] + share * (STEPS[high] - STEPS[low]))
 
 
+@one_thread()
 def calibrate(
     bundle: Bundle, directions: Mapping[str, Tensor], seed: int = 0, *, pictures: int = PICTURES
 ) -> dict[str, Tensor]:
@@ -110,6 +112,7 @@ def calibrate(
     return found | {"flare_calibration": torch.tensor([steps]), "flare_limit": torch.tensor([limit])}
 
 
+@one_thread(blas=True)
 def fit_steering(bundle: Bundle, seed: int = 0, *, pictures: int = PICTURES) -> dict[str, Tensor]:
     """The directions of a bundle (`sunaug.latent.fit_directions`) and how far to go along them (`calibrate`)."""
     directions = fit_directions(bundle, seed)

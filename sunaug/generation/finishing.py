@@ -13,6 +13,7 @@ from sunaug.generation.request import Request
 from sunaug.generation.sampler import Sampler
 from sunaug.measures.limb import Geometry
 from sunaug.networks.patches import in_tiles
+from sunaug.threads import one_thread
 
 __all__ = ["fit_finish"]
 
@@ -24,6 +25,7 @@ _BATCH = 64
 _SEED = 0x5EED
 
 
+@one_thread()
 def fit_finish(bundle: Bundle, frames: Tensor, samples: int = SAMPLES) -> SpectralFinish | None:
     """Fit what gives the samples of a bundle the mean power spectrum of real frames.
 

@@ -1,8 +1,9 @@
 """From numbers to frames: latents, steering, the critic.
 
 A sample is decided by the bundle, the seed, its number, its condition and its steering, all of which a synthetic cube
-holds; neither how many samples are made nor who makes which has a part in it. The random numbers of attempt k at
-sample i come from a counter-based generator (Philox) whose counter starts at (k, i), so any sample can be made alone.
+holds; neither how many samples are made, nor who makes which, nor the number of threads has a part in it. The random
+numbers of attempt k at sample i come from a counter-based generator (Philox) whose counter starts at (k, i), so any
+sample can be made alone.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sunaug.generation.conditions import Conditions, support
 from sunaug.generation.request import Request
 from sunaug.latent import FLARE
 from sunaug.networks.patches import in_tiles, synthesize_whole
+from sunaug.threads import in_order, one_thread, worker_count
 
 __all__ = ["Sampler", "regenerate"]
 
@@ -123,8 +125,13 @@ class Sampler:
         return np.stack([flux for flux, _ in filled]), torch.from_numpy(np.stack([normal for _, normal in filled]))
 
     def _attempts(self, pairs: list[tuple[int, int]]) -> Iterator[_Drawn]:
-        """Make (sample, attempt) pairs, a group in a pass; numbers are drawn while the network works."""
+        """Make (sample, attempt) pairs, a group in a pass of one thread; the cores share the groups."""
         groups = [pairs[first : first + self._group] for first in range(0, len(pairs), self._group)]
+        # Of images that are made by tiles, one is held at a time: the cores share its tiles.
+        if self.device.type == "cpu" and worker_count() > 1 and not in_tiles(self.generator):
+            yield from in_order(lambda group: self._made(len(group), *self._drawn(group)), groups)
+            return
+        # Numbers are drawn while the network works.
         with ThreadPoolExecutor(1) as drawer:
             drawn = drawer.submit(self._drawn, groups[0])
             for group, following in zip_longest(groups, groups[1:]):
@@ -135,7 +142,7 @@ class Sampler:
 
     def _made(self, count: int, fluxes: NDArray[np.float64], normal: Tensor) -> _Drawn:
         """The `count` frames of one group."""
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             scaled = self._images(fluxes, normal)
             reading = None if self.critic is None else self.critic.read(scaled)
             images = self.bundle.info.scaling.unscale(scaled[:count].cpu()).numpy()
@@ -232,7 +239,7 @@ class Sampler:
         It takes a fifth of the time of a group, and may differ from `sample` in the last digits.
         """
         fluxes, normal = self._numbers(number, 0)
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             scaled = self._images(fluxes[None], torch.from_numpy(normal)[None]).cpu()
         return self.bundle.info.within_range(self.bundle.info.scaling.unscale(scaled).numpy())[0]
 

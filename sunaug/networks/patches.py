@@ -17,6 +17,7 @@ from torch import Tensor
 from sunaug.networks.base import BaseGenerator
 from sunaug.networks.config import NetworkConfig
 from sunaug.networks.windows import Window, crop, tiles
+from sunaug.threads import in_order, worker_count
 
 __all__ = [
     "TILE",
@@ -155,15 +156,22 @@ def synthesize_tiles(
         Place of the tile.
     Tensor, shape (batch, image_channels, tile, tile)
     """
-    size = min(tile, generator.config.size)
-    first = None if noise is None else noise[:, : generator.coarse_noise_size(size)]
-    coarse = generator.coarse(w, first, size)
+    size, coarse = _coarse(generator, w, noise, tile)
     for window in tiles(generator.config.size, tile):
         yield window, generator.refine(coarse, w, window, window_noise(generator, noise, window, size))
 
 
+def _coarse(generator: PatchGenerator, w: Tensor, noise: Tensor | None, tile: int) -> tuple[int, Coarse]:
+    """What all tiles start from, and its size."""
+    size = min(tile, generator.config.size)
+    first = None if noise is None else noise[:, : generator.coarse_noise_size(size)]
+    return size, generator.coarse(w, first, size)
+
+
 def synthesize_whole(generator: BaseGenerator, w: Tensor, noise: Tensor | None = None) -> Tensor:
     """As `BaseGenerator.synthesize`, by tiles where that saves memory; for use without gradients.
+
+    On a CPU each tile is made by one thread, as many tiles at a time as `sunaug.threads.worker_count` says.
 
     Returns
     -------
@@ -174,8 +182,18 @@ def synthesize_whole(generator: BaseGenerator, w: Tensor, noise: Tensor | None =
     if not isinstance(generator, PatchGenerator) or generator.tile is None or not in_tiles(generator):
         return generator.synthesize(w, noise)
     image = torch.empty(len(w), config.image_channels, config.size, config.size)
-    for window, made in synthesize_tiles(generator, w, noise, tile=generator.tile):
-        image[..., window.top : window.bottom, window.left : window.right] = made
+    size, coarse = _coarse(generator, w, noise, generator.tile)
+    inference = torch.is_inference_mode_enabled()
+
+    def fill(window: Window) -> None:
+        # Both are settings of a thread.
+        with torch.no_grad(), torch.inference_mode(inference):
+            made = generator.refine(coarse, w, window, window_noise(generator, noise, window, size))
+            image[..., window.top : window.bottom, window.left : window.right] = made
+
+    at_a_time = worker_count() if w.device.type == "cpu" else 1
+    for _ in in_order(fill, list(tiles(config.size, generator.tile)), workers=at_a_time, ahead=1):
+        pass
     return image
 
 

@@ -202,7 +202,9 @@ def test_each_frame_goes_through_a_network_once(rare, observed, monkeypatch, tmp
 
     def counted(batches, backbone):
         kept = list(batches)
-        seen[backbone.label] = seen.get(backbone.label, 0) + sum(map(len, kept))
+        # Groups are filled up with copies of their last image.
+        different = sum(len(np.unique(one, axis=0)) for one in kept)
+        seen[backbone.label] = seen.get(backbone.label, 0) + different
         return whole(kept, backbone)
 
     monkeypatch.setattr(instruments, "features", counted)

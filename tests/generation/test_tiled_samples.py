@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from astropy.io import fits
 
 import sunaug
@@ -26,6 +27,20 @@ def test_tiles_make_the_same_samples(bundle, tiled):
     whole = sunaug.generate(bundle, 5, rare=True, seed=3)["intensity"].values
     made = sunaug.generate(tiled, 5, rare=True, seed=3)["intensity"].values
     np.testing.assert_allclose(made, whole, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_share_the_tiles_and_have_no_part_in_the_bits(tiled, threads):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = sunaug.generate(tiled, 3, rare=True, seed=3)["intensity"].values
+        torch.set_num_threads(threads)
+        shared = sunaug.generate(tiled, 3, rare=True, seed=3)["intensity"].values
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(shared, alone)
 
 
 def test_they_come_one_by_one(tiled, monkeypatch):

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sunaug.networks import Discriminator, Generator, StyleGAN2Config, start_from
 from sunaug.networks import patches as patches_module
 from sunaug.networks.patches import TILE, synthesize_tiles, synthesize_whole
-from sunaug.networks.windows import Window, block_windows, crop
+from sunaug.networks.windows import Window, block_windows, crop, tiles
 from sunaug.training.estimate import StepCounter
 
 TINY = {"base_width": 64, "max_width": 8, "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
@@ -147,11 +147,11 @@ def test_only_large_images_are_made_by_tiles(monkeypatch, tile, expected):
     w, noise = latents(generator)
     calls = []
 
-    def counted(*arguments, **options):
+    def counted(*arguments):
         calls.append(arguments)
-        return synthesize_tiles(*arguments, **options)
+        return tiles(*arguments)
 
-    monkeypatch.setattr(patches_module, "synthesize_tiles", counted)
+    monkeypatch.setattr(patches_module, "tiles", counted)
     with torch.inference_mode():
         made, whole = synthesize_whole(generator, w, noise), generator.synthesize(w, noise)
     torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-5)
