@@ -33,6 +33,7 @@ from sunaug.fidelity.roles import roles_of
 from sunaug.fidelity.stored import FILE, StoredReference, read_reference
 from sunaug.generation import Request, Sampler, stream_request
 from sunaug.storage import replace_object
+from sunaug.threads import one_thread
 
 __all__ = ["RequestVerdict", "assess_samples", "kind_of", "open_reference", "verdict_of_request"]
 
@@ -96,6 +97,7 @@ def open_reference(bundle: Bundle) -> StoredReference | None:
     return replace(stored, instruments=replace(stored.instruments, backbones=networks))
 
 
+@one_thread(blas=True)
 def assess_samples(
     batches: Iterable[xr.Dataset],
     bundle: Bundle,
