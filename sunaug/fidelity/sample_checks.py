@@ -21,6 +21,10 @@ SAMPLE_COLUMNS = (
 )
 """Measures in which a single sample has to lie where real frames do."""
 
+_WITHOUT_MARGIN = ("straight_edges*",)
+"""Of these, measures that a sample is rejected for as soon as it has more than any real frame: with no natural spread
+that would carry unseen frames beyond the thousands that were seen, a margin would let cuts pass."""
+
 
 def check_samples(samples: Looked, reference: Reference) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Samples to reject: further from all real frames, or nearer to one, than unseen frames are, or out of range.
@@ -54,6 +58,8 @@ def check_samples(samples: Looked, reference: Reference) -> tuple[NDArray[np.boo
             # Beyond the outermost real frame by as much as the outermost 1 % reach beyond the others.
             low, high = np.quantile(known, [0.01, 0.99])
             least, most = 2 * known.min() - low, 2 * known.max() - high
+            if any(fnmatch(name, pattern) for pattern in _WITHOUT_MARGIN):
+                most = known.max()
             reasons[name] = (column.values < least) | (column.values > most)
     rejected = np.logical_or.reduce(list(reasons.values()))
     return np.asarray(rejected), {reason: int(hit.sum()) for reason, hit in reasons.items() if hit.any()}
