@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +180,7 @@ class SampleChecker:
     """
 
     def __init__(self, stored: StoredReference, report: Callable[[int], None] | None = None) -> None:
-        # What reads fluxes and sees sets has no part in the checks of single samples.
-        self._instruments = replace(stored.instruments, backbones=(), reader=None)
-        self._reference, self._report = stored.reference, report
+        self._instruments, self._reference, self._report = stored.instruments_alone, stored.reference, report
         self.made, self.rejections = 0, Rejections(0, {})
 
     @one_thread(blas=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ class StoredReference:
 
     reference: Reference = field(repr=False)
     instruments: Instruments
+
+    @property
+    def instruments_alone(self) -> Instruments:
+        """What single samples are checked with: without what sees sets and without what reads fluxes."""
+        return replace(self.instruments, backbones=(), reader=None)
 
 
 def _wide(layout: str) -> NDArray[np.bool_]:
