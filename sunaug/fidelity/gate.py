@@ -163,7 +163,7 @@ class Assessment:
         networks = ", ".join(_judges(self.checks))
         return (
             f"Passed: all {known} gating checks{rest}. In each, the samples are as near to unseen real frames as real "
-            f"frames of other months are; judges are {networks}."
+            f"frames of other months are{f'; judges are {networks}' if networks else ''}."
         )
 
 

@@ -51,6 +51,8 @@ class SetVerdict:
     def _spoiled(self) -> bool:
         """Whether so many samples are rejected that the set is refused, whatever its kind of request."""
         made, rejected = self.account.made, self.account.rejections.number
+        if not self.policy.drop:
+            return rejected > self.policy.drop_share * made
         return rejected == made or (made >= self.policy.minimum_frames and rejected > self.policy.drop_share * made)
 
     @property

@@ -134,9 +134,14 @@ def _open_image(opened: ExitStack, file: Any, size: int | None) -> Any:
         return _first_image(units, size)
 
 
-def _channel(header: Mapping[str, Any]) -> str:
+def _refuse_synthetic(header: Mapping[str, Any]) -> None:
+    # Before the time is looked at, which no synthetic image has.
     if keyword(header, "SYNTHET"):
-        raise RejectedFile("a synthetic image (SYNTHET = T), not an observation; leave it out of the folder.")
+        raise RejectedFile("a synthetic image (SYNTHET = T), not an observation; remove it from the folder.")
+
+
+def _channel(header: Mapping[str, Any]) -> str:
+    _refuse_synthetic(header)
     telescope = keyword(header, "TELESCOP") or "missing"
     instrument = f"{keyword(header, 'TELESCOP') or ''}{keyword(header, 'INSTRUME') or ''}".upper()
     if "HMI" in instrument and "AIA" in instrument:
@@ -277,6 +282,7 @@ def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[F
                 file.seek(0)
             _require_plain(start)
         header = _open_image(opened, file, None if opener else size).header
+        _refuse_synthetic(header)
         time = observation_time(header)
         try:
             return [FileReference(path, "fits", time, (_channel(header),))]

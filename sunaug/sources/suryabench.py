@@ -146,6 +146,20 @@ def _geometry(header: dict[str, Any], size: int) -> DiskGeometry:
     return DiskGeometry((column, row), np.eye(2) * (SUN_RADIUS / (PLATE_SCALE * binned)))
 
 
+_SYNTHETIC = "a synthetic frame, not an observation; remove it from the folder."
+
+
+def _is_synthetic(path: Path | UPath) -> bool:
+    """Whether a file is there, is whole and says that it is synthetic."""
+    if not path.exists():
+        return False
+    try:
+        with _opened(path) as file, _damage():
+            return "SYNTHETIC" in file.attrs
+    except RejectedFile:
+        return False
+
+
 def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[FileReference | RejectedFile]:
     """Time and channels of a file, from its name and the list of its variables.
 
@@ -162,13 +176,19 @@ def refer(path: Path | UPath, channels: tuple[str, ...] | None = None) -> list[F
     UsageError
         If h5netcdf, h5py or hdf5plugin is not installed.
     """
-    time = _slot(path)
+    try:
+        time = _slot(path)
+    except RejectedFile as error:
+        # Synthetic frames have times that no observation has: what they are says more.
+        if _is_synthetic(path):
+            raise RejectedFile(_SYNTHETIC) from error
+        raise
     try:
         with _opened(path) as file:
             with _damage():
                 synthetic, variables = "SYNTHETIC" in file.attrs, set(file.variables)
             if synthetic:
-                raise RejectedFile("a synthetic frame, not an observation; leave it out of the folder.")
+                raise RejectedFile(_SYNTHETIC)
             here = tuple(name for name in VARIABLES if name in variables)
     except RejectedFile as error:
         raise RejectedFile(error.reason, time) from error

@@ -163,10 +163,11 @@ def test_weights_of_the_environment_may_be_there_for_other_commands(tmp_path, ca
 def test_export_says_that_a_border_is_none(tmp_path, capsys):
     run_main(capsys, "generate", "--n", 2, "--bundle", "sdo2012-64", "--no-gate", "--out", tmp_path / "s.zarr")
     common = ("export", tmp_path / "s.zarr", tmp_path / "out", "--allow-ungated", "--border", "missing")
+    elsewhere = ("--split", "none")
     code, said = refused(capsys, *common, "--to", "fits")
     assert code == 2
     assert "--border missing: has no effect, fits shows no more of the sky" in said
-    assert "2 SYNTHETIC frames" in run_main(capsys, *common, "--to", "suryabench")[0]
+    assert "2 SYNTHETIC frames" in run_main(capsys, *common, *elsewhere, "--to", "suryabench")[0]
 
 
 def test_looking_at_keys_makes_no_service(tmp_path):

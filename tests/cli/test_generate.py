@@ -132,7 +132,6 @@ def test_a_refused_cube_is_kept_and_the_exit_code_says_so(tmp_path, capsys):
     file = next((tmp_path / "fits").glob("*.fits"))
     # A network without any training makes no Sun: each of its samples is rejected by itself, too.
     assert read_provenance(file)["gate"] == "rejected"
-    assert "Samples: 40 made, 40 rejected" in said
     with pytest.raises(GateRefused, match="the fidelity gate has refused it"):
         SyntheticSolarDataset(tmp_path / "r.zarr")
 

@@ -48,7 +48,7 @@ def cubes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     times = np.arange("2012-07-01", "2012-09-20", np.timedelta64(8, "h"), "datetime64[ns]")
     create_cube(folder / "real.zarr", times=times, **geometry)
     write_frames(folder / "real.zarr", 0, suns(len(times), np.arange(len(times)) % 6 == 0, 1))
-    trained_on = [["2012-07-01", "2012-08-01"]]
+    trained_on = [["2012-07-01", "2012-07-31"]]
     create_cube(folder / "rare.zarr", n_samples=50, attrs={"training_ranges": trained_on}, **geometry)
     write_frames(folder / "rare.zarr", 0, suns(50, np.full(50, True), 2))
     return folder / "real.zarr", folder / "rare.zarr"

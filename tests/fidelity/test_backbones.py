@@ -79,7 +79,7 @@ def test_weights_that_were_asked_for_must_be_usable(no_weights):
     with pytest.raises(UsageError, match="no such file"):
         load_backbones(no_weights / "absent.pth")
     (no_weights / "damaged.pth").write_bytes(b"not weights")
-    with pytest.raises(SunaugError, match="not readable as Inception weights"):
+    with pytest.raises(SunaugError, match="no Inception weights; give pytorch-fid's"):
         load_backbones(no_weights / "damaged.pth")
 
 
