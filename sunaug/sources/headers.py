@@ -44,10 +44,6 @@ _RADIUS_TOLERANCE = 0.003
 
 _NO_VALUE = "no value of FITS"
 _TIME_KEYWORDS = ("T_OBS", "DATE-OBS", "DATE_OBS")
-_LONGEST_BETWEEN_TIMES = np.timedelta64(1, "D")
-"""Between T_OBS and DATE-OBS, middle and start of an exposure. They are minutes apart at most, in HMI's averages, but
-software that changes one often leaves the other; beyond a day nobody knows which is meant."""
-
 _MATRIX_TOLERANCE = 2e-3
 """Between two ways to tell the same rotation and scale: 0.1 degrees, or 0.2 %."""
 _SQUARE_TOLERANCE = 0.01
@@ -152,8 +148,12 @@ def observation_time(header: Mapping[str, Any]) -> np.datetime64:
     Raises
     ------
     RejectedFile
-        If neither is a time, one is not within the life of SDO, they lie more than a day apart, or TIMESYS is neither
-        UTC nor TAI, or not what a time says of itself.
+        If neither is a time, one is not within the life of SDO, or TIMESYS is neither UTC nor TAI, or not what a time
+        says of itself.
+
+    Notes
+    -----
+    T_OBS decides where both are given: made and corrected files often carry the DATE-OBS of the file they came from.
     """
     scale = str(keyword(header, "TIMESYS") or "UTC").upper()
     if scale not in ("UTC", "TAI"):
@@ -177,12 +177,7 @@ def observation_time(header: Mapping[str, Any]) -> np.datetime64:
             found[name] = time
     if not found:
         raise RejectedFile(missing or "the header has no readable T_OBS or DATE-OBS.")
-    (first, time), *others = found.items()
-    for name, other in others:
-        if abs(other - time) > _LONGEST_BETWEEN_TIMES:
-            times = f"{first} ({time.astype('datetime64[s]')}) and {name} ({other.astype('datetime64[s]')})"
-            raise RejectedFile(f"{times} lie more than a day apart.")
-    return time
+    return next(iter(found.values()))
 
 
 def _wavelength(header: Mapping[str, Any]) -> float:
