@@ -6,11 +6,14 @@ from pathlib import Path
 
 import typer
 
+from sunaug.cli.command import refuse_with
+
 _CALIBRATION = "Calibration"
 _RUN = "Where it runs"
 
 
 def ingest(
+    ctx: typer.Context,
     sources: list[str] = typer.Argument(
         ...,
         metavar="SOURCE...",
@@ -99,6 +102,7 @@ def ingest(
     from sunaug.cli.progress import Report, progress
     from sunaug.cube.splits import parse_splits
 
+    refuse_with(ctx, "--scheduler ADDRESS", scheduler is not None and "://" in scheduler, "workers")
     with ExitStack() as bars:
         shown: dict[str, Report] = {}
 

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from tests.cli.commands import sunaug
 from tests.make_data import write_fits
 
 
@@ -104,3 +105,9 @@ def _truncated(folder):
     path = write_fits(folder / "short.fits")
     path.write_bytes(path.read_bytes()[:-5000])
     return path
+
+
+def test_workers_have_no_effect_on_a_cluster(tmp_path):
+    done = sunaug("ingest", tmp_path, "--out", tmp_path / "c.zarr", "--scheduler", "tcp://127.0.0.1:1", "--workers", 2)
+    assert done.returncode == 2
+    assert "--workers has no effect with --scheduler ADDRESS: omit one of the two" in done.stderr
