@@ -160,6 +160,46 @@ def test_sets_without_a_file(service, token):
         assert "a batch may have up to" in page.inner_text("#refused")
 
 
+UNKNOWN = {
+    "verdict": "unknown",
+    "sentence": "Unknown: too few to judge: 64 samples, 256 are needed.",
+    "account": "64 made, 5 rejected (limb_radius aia94 5), 59 judged",
+    "checks": {
+        "stripes aia171": {"value": 2, "floor": 1, "limit": 1.5, "state": "failed", "passed": False, "role": "teacher"},
+        "recall a": {"value": 0.1, "floor": 0.8, "limit": None, "state": "unknown", "passed": None, "role": "judge"},
+        "kid a": {"value": 0.1, "floor": 0.1, "limit": 0.2, "state": "passed", "passed": True, "role": "judge"},
+    },
+}
+
+
+def test_what_the_gate_cannot_tell_is_shown_as_unknown(service, token):
+    """What the service answers is replaced: no small generator has a verdict of this kind."""
+    with _opened(service, token) as opened:
+        page = opened.page
+        page.fill("#n", "3")
+        page.click("#make")
+        page.wait_for_selector("#jobs li[data-state=done]", timeout=60_000)
+
+        def answer(route):
+            told = route.fetch().json()
+            told["batches"] = [{**one, "gate": UNKNOWN, "download": None} for one in told["batches"]]
+            route.fulfill(json=told)
+
+        page.route("**/v1/batches", answer)
+        page.reload()
+        _settled(page)
+        item = page.locator("#jobs li").first
+        item.locator("text=the gate cannot tell").wait_for(timeout=30_000)
+        said = item.inner_text()
+        assert UNKNOWN["sentence"] in said
+        assert f"Samples: {UNKNOWN['account']}." in said
+        assert "Fidelity report: gating checks 1 passed, 1 failed, 1 unknown" in said
+        item.locator("summary").click()
+        marks = [row.split("\t")[0].strip() for row in item.locator("table").inner_text().splitlines()[1:]]
+        assert marks == ["✗", "?", "✓"]
+        assert item.locator("button:text('Download')").count() == 0
+
+
 def test_an_address_holds_the_sun(service, token):
     with _opened(service, token) as opened:
         page = opened.page

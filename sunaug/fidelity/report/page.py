@@ -173,12 +173,23 @@ def _facts(evaluation: Evaluation, when: datetime) -> list[tuple[str, str]]:
         facts.append(
             ("Sets", f"{found.sets} of {found.n:,} samples, {found.windows} of as many real frames in a row (windows)")
         )
+        facts.append(("Teachers", _teachers(found.roles.teachers)))
     facts += [
         ("Networks", "; ".join(f"{name} ({origin})" for name, origin in figures["backbones"].items())),
         ("Seed", str(figures["seed"])),
         ("Made with", f"sunaug {sunaug.__version__}, {when:%Y-%m-%d %H:%M} UTC"),
     ]
     return facts
+
+
+def _teachers(teachers: Mapping[str, str] | None) -> str:
+    """What had a part in making the samples, by what part it was."""
+    if not teachers:
+        return "none" if teachers is not None else "not known, so that only Inception judges"
+    parts: dict[str, list[str]] = {}
+    for name, why in teachers.items():
+        parts.setdefault(why, []).append(name.rstrip("*"))
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in parts.items())
 
 
 def _counted(count: int, classes: Mapping[str, int]) -> str:

@@ -97,6 +97,20 @@ def test_page_has_everything_and_asks_for_nothing(evaluation, bundle, tmp_path):
     assert "<h4>suns-32</h4>" in text
 
 
+def test_what_cannot_be_told_is_unknown_and_no_pass(evaluation):
+    found = evaluation.assessment
+    unknown = [replace(one, limit=float("nan")) for one in found.checks]
+    lacking = ["too few to judge: 3 samples, 256 are needed"]
+    told = replace(found, checks=unknown, problems=[], lacking=lacking)
+    text = render_report(replace(evaluation, assessment=told), when=WHEN)
+    assert "Unknown: too few to judge: 3 samples, 256 are needed." in text
+    assert '<div class="verdict unknown">' in text
+    gating = len(told.gating("unknown"))
+    assert f"Gating checks: 0 passed, 0 failed, {gating} unknown." in text
+    assert text.count('<td class="reported">unknown</td>') == len(unknown)
+    assert f"Samples: {told.account.sentence}" in text
+
+
 def test_opens_from_the_disk(evaluation, tmp_path):
     path = write_report(tmp_path / "report.html", evaluation)
     for width, touch in ((1280, False), (390, True)):
@@ -108,7 +122,7 @@ def test_opens_from_the_disk(evaluation, tmp_path):
             for section in SECTIONS:
                 assert opened.page.locator(f"#{section}").is_visible()
             marks = opened.page.locator("#checks svg.track .point")
-            known = sum(one.known for one in evaluation.assessment.checks)
+            known = sum(one.state != "unknown" for one in evaluation.assessment.checks)
             assert marks.count() == known
             assert "was not found here" in opened.page.locator("#model").inner_text()
             details = opened.page.locator("details").first
