@@ -22,6 +22,7 @@ from sunaug.bundle import (
 )
 from sunaug.critic import Critic, fit_critic
 from sunaug.cube import open_cube
+from sunaug.cube.time_ranges import ranges_in_words
 from sunaug.errors import SunaugError
 from sunaug.fidelity.backbones import inception_backbone
 from sunaug.fidelity.fitting import add_reference
@@ -102,10 +103,9 @@ _LISTED = 12
 
 
 def _ranges(ranges: Sequence[Sequence[str]]) -> str:
-    """Ranges in words: all of them, or the first and how many more there are."""
-    told = "; ".join(f"{start} to {end}" for start, end in ranges[:_LISTED])
-    more = len(ranges) - _LISTED
-    return told if more <= 0 else f"{told}; and {more} more until {ranges[-1][1]} (all in `bundle.json`)"
+    """Ranges in words, and where all of them are."""
+    where = " (all in `bundle.json`)" if len(ranges) > _LISTED else ""
+    return ranges_in_words(ranges, _LISTED) + where
 
 
 def _fingerprint(trained: TrainedGenerator) -> str:

@@ -184,6 +184,7 @@ def _last_part(path: str) -> str:
 
 def _bundle_lines(name: str) -> list[tuple[str, str]]:
     from sunaug.bundle import load_bundle
+    from sunaug.cube.time_ranges import ranges_in_words
     from sunaug.storage import location, tree_size
 
     bundle = load_bundle(name)
@@ -194,7 +195,8 @@ def _bundle_lines(name: str) -> list[tuple[str, str]]:
         ("architecture", f"{info.architecture}, {parameters:,} parameters in the generator"),
         ("frames", f"{info.network.size} x {info.network.size}, {', '.join(info.channels)}, {info.intensity_scale}"),
         ("conditions", ", ".join(info.network.labels) or "none"),
-        ("trained on", f"{info.training_ranges[0][0]} to {info.training_ranges[-1][-1]}, {_described(info.training)}"),
+        ("trained on", ranges_in_words(info.training_ranges, _LISTED)),
+        ("training", _described(info.training)),
         ("directions", f"{len(directions['components'])} components, flare" if directions else "not fitted yet"),
     ]
     lines += [(key.replace("_", " "), _described(value)) for key, value in info.metrics.items()]

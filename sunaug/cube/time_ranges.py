@@ -21,6 +21,7 @@ __all__ = [
     "as_text",
     "join_ranges",
     "parse_ranges",
+    "ranges_in_words",
     "seen_days",
     "time_ranges",
     "widened",
@@ -123,15 +124,19 @@ def time_ranges(times: NDArray[np.datetime64]) -> list[list[str]]:
 
 
 def join_ranges(ranges: Iterable[Sequence[str]]) -> list[list[str]]:
-    """Half-open ranges (start, end) as `time_ranges` writes them, sorted; those that overlap or touch become one."""
-    joined: list[list[str]] = []
-    # All are written alike, so that their order as text is that of their times.
-    for start, end in sorted((start, end) for start, end in ranges):
-        if joined and start <= joined[-1][1]:
-            joined[-1][1] = max(joined[-1][1], end)
-        else:
-            joined.append([start, end])
-    return joined
+    """The whole days that ranges touch, as `time_ranges` writes them; those that overlap or touch become one.
+
+    A bundle that was made before ranges were days, and one that goes on from it, are written alike.
+    """
+    days = seen_days(ranges, np.timedelta64(0, "D"))
+    return [[f"{as_text(start)}Z", f"{as_text(end)}Z"] for start, end in days]
+
+
+def ranges_in_words(ranges: Sequence[Sequence[str]], listed: int) -> str:
+    """All ranges, or the first `listed` of them and how many more there are."""
+    told = "; ".join(f"{start} to {end}" for start, end in ranges[:listed])
+    more = len(ranges) - listed
+    return told if more <= 0 else f"{told}; and {more} more until {ranges[-1][1]}"
 
 
 def as_text(moment: np.datetime64) -> str:

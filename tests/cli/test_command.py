@@ -61,7 +61,9 @@ def test_flags_that_end_a_command_are_not_read_from_the_environment(capsys, monk
             if ending & set(one.opts):
                 monkeypatch.setenv(f"{context.auto_envvar_prefix}_{one.name.upper()}", "1")
     assert {"SUNAUG_VERSION", "SUNAUG_GENERATE_HELP", "SUNAUG_EXPORT_LIST_"} <= set(os.environ)
-    assert "architecture" in run_main(capsys, "inspect", "sdo2012-64")[0]
+    said = run_main(capsys, "inspect", "sdo2012-64")[0]
+    assert "architecture" in said
+    assert "2012-01-30T02:00:01Z; 2012-01-31T10:00:00Z to " in said, "with the gaps between its training ranges"
     assert "choose zarr or fits" in refused(capsys, "generate", "--out", "x", "--format", "png")[1]
     assert "RECIPE: name the YAML file" in refused(capsys, "run")[1]
     assert run_main(capsys, "--version")[0].strip() == f"sunaug {__version__}"

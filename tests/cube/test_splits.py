@@ -4,7 +4,7 @@ import pytest
 
 from sunaug.cube import FrameStatus, create_cube, open_cube, select_split, write_frames
 from sunaug.cube.splits import parse_splits
-from sunaug.cube.time_ranges import join_ranges
+from sunaug.cube.time_ranges import join_ranges, ranges_in_words
 from sunaug.errors import SunaugError, UsageError
 
 TIMES = pd.date_range("2012-07-29T12:00", "2012-08-03", freq="12h").to_numpy()
@@ -67,5 +67,19 @@ def test_senseless_splits_are_refused(text, message):
 def test_ranges_that_overlap_or_touch_become_one():
     first, second, third = ("2012-01-01", "2012-01-05"), ("2012-01-03", "2012-01-04"), ("2012-01-05", "2012-02-01")
     apart = ("2013-01-01", "2013-02-01")
-    assert join_ranges([apart, third, first, second]) == [["2012-01-01", "2012-02-01"], list(apart)]
+    assert join_ranges([apart, third, first, second]) == [
+        ["2012-01-01T00:00:00Z", "2012-02-01T00:00:00Z"],
+        ["2013-01-01T00:00:00Z", "2013-02-01T00:00:00Z"],
+    ]
     assert join_ranges([]) == []
+
+
+def test_ranges_to_the_second_become_days_however_they_are_written():
+    exact = [("2012-03-02T22:00:00Z", "2012-03-02T22:00:01Z"), ("2012-03-02T00:30:00+01:00", "2012-03-01T23:30:01")]
+    assert join_ranges(exact) == [["2012-03-01T00:00:00Z", "2012-03-03T00:00:00Z"]]
+
+
+def test_ranges_in_words_are_all_or_say_how_many_more():
+    ranges = [[f"2012-0{month}-01", f"2012-0{month}-02"] for month in range(1, 6)]
+    assert ranges_in_words(ranges[:2], 2) == "2012-01-01 to 2012-01-02; 2012-02-01 to 2012-02-02"
+    assert ranges_in_words(ranges, 1) == "2012-01-01 to 2012-01-02; and 4 more until 2012-05-02"
