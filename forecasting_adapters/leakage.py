@@ -23,13 +23,19 @@ __all__ = [
     "LeakageError",
     "PublishedSplit",
     "TimeRange",
+    "check_evaluation",
     "check_leakage",
     "check_timestamps",
+    "describe_leakage",
     "evaluation_times",
     "held_out_days",
     "overlapping_ranges",
     "parse_ranges",
 ]
+
+
+_NAMED = 4
+"""Ranges that a message names; the others are counted."""
 
 
 class LeakageError(SunaugError):
@@ -93,30 +99,95 @@ def check_leakage(
     UsageError
         If there is no such split.
     """
+    found = describe_leakage(ranges, times, source=source)
+    if found is None:
+        return
+    sentence, overlaps = found
+    raise LeakageError(
+        f"{sentence} Evaluate on other times, take a bundle that was not trained on them, or pass allow_leakage=True "
+        "to have it recorded.",
+        overlaps,
+    )
+
+
+def describe_leakage(
+    ranges: Iterable[Sequence[str]] | None, times: ArrayLike | str, *, source: str = "the generator"
+) -> tuple[str, list[TimeRange]] | None:
+    """What `check_leakage` finds: a sentence without its way out, and the training ranges; None where all is well.
+
+    Raises
+    ------
+    UsageError
+        If there is no such split.
+    """
     known = list(ranges or ())
     split = published_split(times) if isinstance(times, str) else None
     moments = np.empty(0, "datetime64[ns]") if split else np.asarray(times, dtype="datetime64[ns]").reshape(-1)
     if split is None and not len(moments):
-        return
+        return None
     if not known:
-        raise LeakageError(
+        unknown = (
             f"{source}: does not say what its generator was trained on (attribute training_ranges), so no evaluation "
-            "beside it can be trusted; make it again from a bundle that does, or pass allow_leakage=True to have it "
-            "recorded."
+            "beside it can be trusted."
         )
+        return unknown, []
     if split is not None:
         overlaps = held_out_days(known, split)
         on = f"times that are held out by {split.title}, which {split.sentence}"
     else:
         overlaps = [(one, f"{count} of the times") for one, count in overlapping_ranges(known, moments)]
         on = "times that the forecaster is evaluated on, or within a day of them"
-    if overlaps:
-        named = "; ".join(f"{start} to {end} ({what})" for (start, end), what in overlaps)
-        raise LeakageError(
-            f"{source}: its generator was trained on {on}: {named}. Evaluate on other times, take a bundle that was "
-            "not trained on them, or pass allow_leakage=True to have it recorded.",
-            [one for one, _ in overlaps],
-        )
+    if not overlaps:
+        return None
+    named = "; ".join(f"{start} to {end} ({what})" for (start, end), what in overlaps[:_NAMED])
+    more = len(overlaps) - _NAMED
+    others = f"; and {more} more until {overlaps[-1][0][1]}" if more > 0 else ""
+    sentence = f"{source}: its generator was trained on {on}: {named}{others}."
+    return sentence, [one for one, _ in overlaps]
+
+
+def check_evaluation(
+    ranges: Iterable[Sequence[str]] | None, evaluation: Any, *, source: str, allow_leakage: bool = False
+) -> str | None:
+    """Check every set that a forecaster is evaluated on, as `check_leakage` does.
+
+    Parameters
+    ----------
+    ranges : iterable of (start, end), or None
+        The generator's training ranges.
+    evaluation : str, array_like of datetime64, or an iterable of these
+        As for `evaluation_times`.
+    source : str
+        What the message names.
+    allow_leakage : bool
+        Return what was found in place of raising it.
+
+    Returns
+    -------
+    str or None
+        What was found and allowed.
+
+    Raises
+    ------
+    LeakageError
+        If the generator has seen any of the times, unless `allow_leakage`.
+    UsageError
+        If there is no such split.
+    """
+    known = list(ranges or ())
+    given = evaluation_times(evaluation)
+    moments = [one for one in given if not isinstance(one, str)]
+    together = np.concatenate([np.empty(0, "datetime64[ns]"), *moments])
+    checked: list[NDArray[np.datetime64] | str] = [together, *(one for one in given if isinstance(one, str))]
+    found = []
+    for times in checked:
+        try:
+            check_leakage(known, times, source=source)
+        except LeakageError as error:
+            if not allow_leakage:
+                raise
+            found.append(str(error))
+    return " ".join(found) or None
 
 
 def held_out_days(ranges: Iterable[Sequence[str]], split: PublishedSplit) -> list[tuple[TimeRange, str]]:
@@ -129,7 +200,8 @@ def held_out_days(ranges: Iterable[Sequence[str]], split: PublishedSplit) -> lis
         for run in np.split(held, np.flatnonzero(np.diff(held) > np.timedelta64(1, "D")) + 1):
             if len(run):
                 last = run[-1] + np.timedelta64(1, "D")
-                found.append(((f"{run[0]}T00:00:00", f"{last}T00:00:00"), f"{len(run)} days"))
+                count = f"{len(run)} day" if len(run) == 1 else f"{len(run)} days"
+                found.append(((f"{run[0]}T00:00:00", f"{last}T00:00:00"), count))
     return found
 
 

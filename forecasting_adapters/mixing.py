@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from forecasting_adapters.dataset import SolarDataset
-from forecasting_adapters.leakage import LeakageError, check_leakage, evaluation_times
+from forecasting_adapters.leakage import check_evaluation
 from forecasting_adapters.samples import FrameDataset, Sample, count_labels
 from forecasting_adapters.sampling import Mixture
 from forecasting_adapters.synthetic import SyntheticSolarDataset
@@ -232,16 +232,7 @@ def _guard(real: Any, synthetic: SyntheticSolarDataset, evaluation: Any, allow_l
     """Check every set evaluated on; returns what was found where that is allowed."""
     if evaluation is None:
         evaluation = [real.held_out_times] if isinstance(real, SolarDataset) else []
-    given = evaluation_times(evaluation)
-    moments = [one for one in given if not isinstance(one, str)]
-    together = np.concatenate([np.empty(0, "datetime64[ns]"), *moments])
-    checked: list[NDArray[np.datetime64] | str] = [together, *(one for one in given if isinstance(one, str))]
-    found = []
-    for times in checked:
-        try:
-            check_leakage(synthetic.training_ranges, times, source=f"SYNTHETIC/{synthetic.name}")
-        except LeakageError as error:
-            if not allow_leakage:
-                raise
-            found.append(str(error))
-    return " ".join(found) or None
+    source = f"SYNTHETIC/{synthetic.name}"
+    found = check_evaluation(synthetic.training_ranges, evaluation, source=source, allow_leakage=allow_leakage)
+    known = [one for one in (synthetic.leakage, found) if one]
+    return " ".join(dict.fromkeys(known)) or None

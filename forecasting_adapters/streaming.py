@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from forecasting_adapters.generated import GeneratedFrames
+from forecasting_adapters.leakage import check_evaluation
 from forecasting_adapters.loading import taken_ahead
 from forecasting_adapters.samples import Sample, SampleForm, Transform
 from forecasting_adapters.sampling import world
@@ -40,7 +41,8 @@ class SyntheticStream(IterableDataset[Sample]):
         As for `SyntheticSolarDataset`.
     n : int, optional
         Samples in an epoch; without end if left out.
-    label, threshold, scaling, channels, transform, size, device, policy, allow_ungated, **request
+    label, threshold, scaling, channels, transform, size, device, policy, allow_ungated, evaluation, allow_leakage, \
+**request
         As for `SyntheticSolarDataset`.
     block : int
         Samples made at a time.
@@ -51,7 +53,7 @@ class SyntheticStream(IterableDataset[Sample]):
 
     Attributes
     ----------
-    training_ranges, bundle_hash
+    training_ranges, bundle_hash, leakage
         As those of `SyntheticSolarDataset`.
 
     Raises
@@ -60,6 +62,8 @@ class SyntheticStream(IterableDataset[Sample]):
         If `bundle` is none, or an option has an unknown value.
     GateRefused
         If the gate has not passed the samples, unless `allow_ungated`.
+    LeakageError
+        If the generator was trained on any time of `evaluation`, unless `allow_leakage`.
     """
 
     def __init__(
@@ -76,6 +80,8 @@ class SyntheticStream(IterableDataset[Sample]):
         device: str | torch.device = "cpu",
         policy: str | Path = "default",
         allow_ungated: bool = False,
+        evaluation: Any = (),
+        allow_leakage: bool = False,
         block: int = 32,
         ahead: int = 4,
         num_replicas: int | None = None,
@@ -87,6 +93,9 @@ class SyntheticStream(IterableDataset[Sample]):
         found = open_source(bundle)
         if not isinstance(found, Bundle):
             raise UsageError(f"{bundle}: is no bundle, and cannot make samples; read it with SyntheticSolarDataset.")
+        self.leakage = check_evaluation(
+            found.info.training_ranges, evaluation, source=f"SYNTHETIC/{found.info.name}", allow_leakage=allow_leakage
+        )
         asked = Request(n=n if n is not None else _JUDGED, **request)
         self.source: GeneratedFrames = generated_frames(
             found, asked, label, device=device, policy=policy, allow_ungated=allow_ungated

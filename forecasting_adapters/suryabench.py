@@ -22,7 +22,7 @@ import yaml
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from forecasting_adapters.exports.exporting import open_synthetic
+from forecasting_adapters.exports.exporting import check_split, open_synthetic
 from forecasting_adapters.exports.preparing import prepare
 from forecasting_adapters.exports.registry import ecosystem
 from forecasting_adapters.exports.suryabench import flare_labels
@@ -68,6 +68,9 @@ class SuryaFlareDataset(Dataset[tuple[dict[str, Any], dict[str, Any]]]):
         Time of the first frame.
     border : {"continue", "missing"}
         As for `forecasting_adapters.exports.export`.
+    split : str
+        The published split that the forecaster is evaluated by, as for `forecasting_adapters.exports.export`;
+        ``none``: by other times.
     allow_ungated : bool
         Take a cube that the fidelity gate has refused or not judged.
 
@@ -87,6 +90,8 @@ class SuryaFlareDataset(Dataset[tuple[dict[str, Any], dict[str, Any]]]):
         If no sample is complete with a known forecast.
     GateRefused
         If the gate has not passed the cube, unless `allow_ungated`.
+    LeakageError
+        If the generator has seen times that `split` holds out.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class SuryaFlareDataset(Dataset[tuple[dict[str, Any], dict[str, Any]]]):
         label: str = "label_max",
         start: str = DEFAULT_START,
         border: str = "continue",
+        split: str = "suryabench",
         allow_ungated: bool = False,
     ) -> None:
         if label_key not in ("label", "target") or label not in _LABELS:
@@ -124,6 +130,7 @@ class SuryaFlareDataset(Dataset[tuple[dict[str, Any], dict[str, Any]]]):
         self.labels: NDArray[np.int64] = flare_labels(flux[self._rows])[label].to_numpy(np.int64)
         ranges = opened.attrs.get("training_ranges", ())
         self.training_ranges: tuple[TimeRange, ...] = tuple((str(begin), str(end)) for begin, end in ranges)
+        check_split(opened, split, f"SYNTHETIC/{Path(name).stem}")
         self.times = assign_times(
             len(self._rows), start, surya.cadence, surya.reach, training_ranges=self.training_ranges, source=name
         )

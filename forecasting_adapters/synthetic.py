@@ -11,7 +11,7 @@ import xarray as xr
 
 from forecasting_adapters.dataset import CubeFrames, place_of
 from forecasting_adapters.generated import GeneratedFrames, gate_of
-from forecasting_adapters.leakage import TimeRange
+from forecasting_adapters.leakage import TimeRange, check_evaluation
 from forecasting_adapters.samples import FrameDataset, FrameSource, SampleForm, Transform
 from sunaug.bundle import Bundle, bundled_names, load_bundle
 from sunaug.cube import open_cube
@@ -56,6 +56,11 @@ class SyntheticSolarDataset(FrameDataset):
         Policy of the gate by which a bundle's samples are judged, before the first is served: 512 are made and
         measured, once for each bundle, kind of request and policy (`forecasting_adapters.generated.gate_of`). With
         `allow_ungated` none is, and nothing is known of them.
+    evaluation : str, array_like of datetime64, SolarDataset, or an iterable of these, optional
+        What a forecaster that trains on the samples will be evaluated on, as for `MixedSolarDataset`: for loops that
+        mix real and synthetic samples themselves.
+    allow_leakage : bool
+        Take the samples in spite of the guard; `leakage` then says so.
     **request
         Of a bundle, further fields of `sunaug.generation.Request`: ``rare``, ``min_class``, ``seed``, ``steer``, ...
 
@@ -67,6 +72,8 @@ class SyntheticSolarDataset(FrameDataset):
         Hash of the generator bundle, empty where the cube does not say.
     gate : str
         The gate's verdict: ``passed``, or with `allow_ungated` another.
+    leakage : str or None
+        What the guard found and was told to allow.
     labels : ndarray of int64, shape (n,)
     forecast_flux, nowcast_flux : ndarray of float64, shape (n,)
         W m-2. A bundle has to make all samples for them, once; it knows the labels of rare samples beforehand.
@@ -80,6 +87,8 @@ class SyntheticSolarDataset(FrameDataset):
         If no sample is complete.
     GateRefused
         If the gate has not passed the samples, unless `allow_ungated`.
+    LeakageError
+        If the generator was trained on any time of `evaluation`, unless `allow_leakage`.
     """
 
     synthetic = True
@@ -99,9 +108,14 @@ class SyntheticSolarDataset(FrameDataset):
         n: int | None = None,
         device: str | torch.device = "cpu",
         policy: str | Path = "default",
+        evaluation: Any = (),
+        allow_leakage: bool = False,
         **request: Any,
     ) -> None:
         found = open_source(source)
+        ranges, name = _origin(found)
+        # Before a bundle's samples are made and judged, which takes a minute.
+        self.leakage = check_evaluation(ranges, evaluation, source=f"SYNTHETIC/{name}", allow_leakage=allow_leakage)
         frames: FrameSource
         if isinstance(found, Bundle):
             if n is None:
@@ -137,6 +151,13 @@ class SyntheticSolarDataset(FrameDataset):
 
     def _sample_id(self, place: int) -> str:
         return f"SYNTHETIC/{self.name}/{int(self.source.axis[place]):06d}"
+
+
+def _origin(found: Bundle | tuple[str | Path | xr.Dataset, xr.Dataset]) -> tuple[Sequence[Sequence[str]], str]:
+    """What an opened source was trained on, and what messages call it."""
+    if isinstance(found, Bundle):
+        return found.info.training_ranges, found.info.name
+    return found[1].attrs.get("training_ranges", ()), Path(place_of(found[1])).stem
 
 
 def open_source(

@@ -20,7 +20,7 @@ from forecasting_adapters.exports.note import FORMAT, NOTE, ORIGIN, is_export, l
 from forecasting_adapters.exports.preparing import Preparation, prepare, prepared_frames
 from forecasting_adapters.exports.registry import ecosystem
 from forecasting_adapters.exports.times import DEFAULT_START, assign_times
-from forecasting_adapters.leakage import LeakageError, check_leakage
+from forecasting_adapters.leakage import LeakageError, describe_leakage
 from forecasting_adapters.published_splits import published_split
 from sunaug.cube import FrameStatus, open_cube
 from sunaug.cube.lock import only_writer
@@ -28,9 +28,11 @@ from sunaug.errors import SunaugError, UsageError
 from sunaug.fidelity.verdict import refuse_ungated
 from sunaug.storage import is_remote, local_or_url, location, remove_partial
 
-__all__ = ["check_options", "export", "open_synthetic"]
+__all__ = ["NO_SPLIT", "check_options", "check_split", "export", "open_synthetic"]
 
 NO_SPLIT = "none"
+"""Given as a split: the forecaster is evaluated on other times than those of a published split."""
+
 _FLUXES = ("forecast_flux", "nowcast_flux")
 _RANDOM_NUMBERS = ("seed", "draw", "attempt")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -104,8 +106,7 @@ def export(
     opened, name = open_synthetic(cube, allow_ungated=allow_ungated)
     how = prepare(opened, chosen, size, border, name)
     source = f"SYNTHETIC/{Path(name).stem}"
-    if (evaluated := split or chosen.split) not in (None, NO_SPLIT):
-        _check_split(opened, evaluated, source)
+    check_split(opened, split or chosen.split, source)
     rows = _rows(opened, n, name)
     times = assign_times(
         len(rows),
@@ -127,17 +128,34 @@ def export(
     return target
 
 
-def _check_split(cube: xr.Dataset, split: str, source: str) -> None:
-    """Refuse to export what a forecaster that is evaluated by a published split must not be trained with."""
-    try:
-        check_leakage(cube.attrs.get("training_ranges"), split, source=source)
-    except LeakageError as error:
-        sentence = str(error).split(" Evaluate on other times")[0].split("; make it again from")[0]
+def check_split(cube: xr.Dataset, split: str | None, source: str) -> None:
+    """Refuse samples that a forecaster which is evaluated by a published split must not be trained on.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        A synthetic cube.
+    split : str, optional
+        A published split; nothing is checked without, or with ``none``.
+    source : str
+        What the message names.
+
+    Raises
+    ------
+    LeakageError
+        If the generator has seen times that the split holds out, or the cube does not say what it has seen.
+    UsageError
+        If there is no such split.
+    """
+    if split is None or split == NO_SPLIT:
+        return
+    if found := describe_leakage(cube.attrs.get("training_ranges"), split, source=source):
+        sentence, ranges = found
         raise LeakageError(
-            f"{sentence.rstrip('.')}. Export from a bundle that was not trained on them, or with split={NO_SPLIT!r} "
-            "to evaluate on other times.",
-            error.ranges,
-        ) from error
+            f"{sentence} Take samples of a bundle that was not trained on them, or pass split={NO_SPLIT!r} where the "
+            "forecaster is evaluated on other times.",
+            ranges,
+        )
 
 
 @contextmanager

@@ -131,7 +131,8 @@ ECOSYSTEM = Ecosystem(
         "YYYYMMDD_HHMMSS.h5 of 10 channels, 256 pixels, DN of AIA's standard exposures, label O, C, M or X. It stacks "
         "four hours, and a frame is one moment: it is repeated from history_hours=3 before its time on. HMI is 0, its "
         "sign for a missing image; samples that lack more than 2 channels are dropped there and refused here "
-        "(absent=zero writes them). Its periods end in 2023: add the synthetic months to the train list of the fold."
+        "(absent=zero writes them). Its periods end in March 2026: add the synthetic months to the train list of the "
+        "fold."
     ),
     channels={name: f"{int(name.removeprefix('aia')):04d}" for name in EXPOSURE_TIMES},
     write=_write,

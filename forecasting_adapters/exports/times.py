@@ -1,9 +1,10 @@
 """Times for frames that nobody has observed.
 
 Loaders order frames by time and split them by it, so each synthetic frame gets one. It lies in a year after every
-observed one, and in the months February to September: no published split keeps its validation or test there in every
-year (SDO-FM validates on October and January and tests on November and December), so that a loader that is pointed at
-real and synthetic frames together trains on the synthetic ones and never judges a model by them.
+observed one, and in the months February to September: SDO-FM validates on October and January and tests on November and
+December of every year, so that a loader of its that is pointed at real and synthetic frames together trains on the
+synthetic ones and never judges a model by them. SuryaBench tests on every time from 2020 on, and leaves no such month:
+its frames are in training tables of their own, which must not be split by date.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def assign_times(
     UsageError
         If `start` is no time, lies in a year that has been observed, or leaves no room for so many times.
     LeakageError
-        If `start` lies in a month that a published split holds out.
+        If `start` lies in a month that a published split holds out; SuryaBench's, which holds out all, is passed over.
     """
     first = _parse(start)
     seen = [pd.Timestamp(end).year for _, end in parse_ranges(training_ranges)]

@@ -64,7 +64,7 @@ def test_damaged_ranges_are_refused(damaged: object) -> None:
     [
         ([("2012-01-01", "2012-01-31")], "2012-01-01T00:00:00 to 2012-01-31T00:00:00 \\(30 days\\)"),
         ([("2012-02-01", "2012-10-01")], None),
-        ([("2012-02-01", "2012-10-01T00:00:01")], "2012-10-01T00:00:00 to 2012-10-02T00:00:00 \\(1 days\\)"),
+        ([("2012-02-01", "2012-10-01T00:00:01")], "2012-10-01T00:00:00 to 2012-10-02T00:00:00 \\(1 day\\)"),
         ([("2012-09-01", "2013-02-01")], "2012-10-01T00:00:00 to 2013-02-01T00:00:00 \\(123 days\\)"),
         (
             [("2012-03-01", "2014-03-01")],
@@ -78,6 +78,16 @@ def test_a_published_split_is_known_by_its_name(ranges: list, first: str | None)
         return
     with pytest.raises(LeakageError, match=f"held out by SDO-FM, which validates on .*: {first}"):
         check_leakage(ranges, "sdofm", source="rare")
+
+
+def test_a_message_names_the_first_ranges_and_counts_the_others() -> None:
+    days = np.arange("2012-10-01", "2013-02-01", 3, dtype="datetime64[D]")
+    ranges = [(f"{day}T12:00:00", f"{day}T12:00:01") for day in days]
+    for evaluation in ("sdofm", days.astype("datetime64[ns]")):
+        with pytest.raises(LeakageError, match=r"2012-10-01T.*; and 37 more until 2013-01-(29|30)T") as error:
+            check_leakage(ranges, evaluation, source="rare")
+        assert len(error.value.ranges) == len(days) == 41
+        assert len(str(error.value)) < 700
 
 
 def test_published_splits_that_cannot_be_checked() -> None:

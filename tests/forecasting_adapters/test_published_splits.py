@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from forecasting_adapters import MixedSolarDataset, SolarDataset, SyntheticSolarDataset
+from forecasting_adapters import MixedSolarDataset, SolarDataset, SyntheticSolarDataset, SyntheticStream
 from forecasting_adapters.exports import export
 from forecasting_adapters.leakage import LeakageError, check_leakage
 from forecasting_adapters.published_splits import PUBLISHED_SPLITS, published_split
@@ -64,13 +64,21 @@ SEEN = {
     "sdofmv2": "2012-11-20",
     "flarebench": "2011-08-20",
     "flarebench-1": "2019-08-20",
+    "flarebench-2": "2020-02-20",
+    "flarebench-3": "2022-11-30",
+    "flarebench-4": "2020-12-01",
+    "flarebench-5": "2023-11-20",
+    "flarebench-6": "2025-03-01",
     "pandey-1": "2012-02-20",
+    "pandey-2": "2012-06-30",
+    "pandey-3": "2012-07-01",
     "pandey-4": "2012-11-20",
 }
 """A day of each split that a generator must not have seen."""
 NOON = np.timedelta64(12, "h")
-UNSEEN = "2012-05-10"
-"""A day that none of them holds out, but for `pandey-2`."""
+UNSEEN = {"pandey-2": "2012-08-10"}
+EVERYWHERE_ELSE = "2012-05-10"
+"""A day that none of the other splits holds out."""
 
 
 def kind(split, day):
@@ -136,23 +144,51 @@ def real(tmp_path_factory):
 
 @pytest.mark.parametrize("name", SEEN)
 def test_a_cube_and_a_bundle_are_refused_where_their_generator_has_seen_the_split(name, real, tmp_path):
-    for day, refused in ((SEEN[name], True), (UNSEEN, False)):
+    for day, refused in ((SEEN[name], True), (UNSEEN.get(name, EVERYWHERE_ELSE), False)):
         bundle = make_bundle(tmp_path / day)
         bundle.info.training_ranges[:] = ranges_on(day)
-        for source in (bundle, small_cube(tmp_path / f"{day}.zarr", day)):
-            options = {"n": 4} if source is bundle else {}
-            synthetic = SyntheticSolarDataset(source, allow_ungated=True, **options)
+        cube = small_cube(tmp_path / f"{day}.zarr", day)
+        exported = export(cube, "folder", tmp_path / f"{day}.exported", allow_ungated=True)
+        for source in (bundle, cube, exported):
+            options = {"n": 4, "allow_ungated": True} if source is bundle else {"allow_ungated": True}
+            synthetic = SyntheticSolarDataset(source, **options)
             if refused:
                 with pytest.raises(LeakageError, match=r"held out by .* which (validates|tests) on"):
                     MixedSolarDataset(real, synthetic, ratio=0.1, evaluation=name)
+                with pytest.raises(LeakageError, match=r"held out by .* which (validates|tests) on"):
+                    SyntheticSolarDataset(source, evaluation=name, **options)
             else:
                 MixedSolarDataset(real, synthetic, ratio=0.1, evaluation=name)
+                assert SyntheticSolarDataset(source, evaluation=name, **options).leakage is None
+
+
+def test_every_published_split_has_a_day_to_be_refused_for():
+    assert set(SEEN) == set(PUBLISHED_SPLITS)
+
+
+def test_a_bundle_is_refused_before_its_samples_are_made_and_judged(real, tmp_path):
+    bundle = make_bundle(tmp_path / "bundle")
+    bundle.info.training_ranges[:] = ranges_on("2012-01-20")
+    # Neither is allowed ungated: the guard speaks first.
+    with pytest.raises(LeakageError, match=r"SYNTHETIC/tiny: .* SuryaBench"):
+        SyntheticSolarDataset(bundle, n=4, evaluation="suryabench")
+    with pytest.raises(LeakageError, match=r"SYNTHETIC/tiny: .* SuryaBench"):
+        SyntheticStream(bundle, n=4, evaluation="suryabench")
+    stream = SyntheticStream(bundle, n=4, evaluation="suryabench", allow_leakage=True, allow_ungated=True)
+    assert "SuryaBench" in stream.leakage
+    assert SyntheticStream(bundle, n=4, evaluation="sdofmv2", allow_ungated=True).leakage is None
+    taken = SyntheticSolarDataset(bundle, n=4, evaluation="suryabench", allow_leakage=True, allow_ungated=True)
+    mixed = MixedSolarDataset(real, taken, ratio=0.1, evaluation="sdofmv2")
+    assert mixed.provenance()["leakage"] == taken.leakage
+    again = MixedSolarDataset(real, taken, ratio=0.1, evaluation="suryabench", allow_leakage=True)
+    assert again.provenance()["leakage"] == taken.leakage, "what is known is said once"
 
 
 @pytest.mark.parametrize("name", SEEN)
 def test_an_export_is_refused_where_the_generator_has_seen_the_split(name, tmp_path):
-    seen, unseen = (small_cube(tmp_path / f"{day}.zarr", day) for day in (SEEN[name], UNSEEN))
-    with pytest.raises(LeakageError, match=r"Export from a bundle that was not trained on them, or with split='none'"):
+    days = (SEEN[name], UNSEEN.get(name, EVERYWHERE_ELSE))
+    seen, unseen = (small_cube(tmp_path / f"{day}.zarr", day) for day in days)
+    with pytest.raises(LeakageError, match=r"samples of a bundle that was not trained on them, or pass split='none'"):
         export(seen, "folder", tmp_path / "refused", split=name, allow_ungated=True)
     assert not (tmp_path / "refused").exists()
     assert not (tmp_path / "refused.partial").exists()

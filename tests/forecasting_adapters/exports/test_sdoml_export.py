@@ -174,7 +174,7 @@ def test_sdo_cli_reads_it(monkeypatch, store, written):
 
 def test_samples_of_the_generator_lie_within_sdo_cli_s_table(monkeypatch, tmp_path):
     module = _sdo_cli(monkeypatch)
-    store = export(generated(), "sdoml", tmp_path / "sdoml.zarr", allow_ungated=True)
+    store = export(generated(), "sdoml", tmp_path / "sdoml.zarr", split="none", allow_ungated=True)
     for name in CHANNELS:
         transforms = module.get_default_transforms(target_size=256, channel=name)
         dataset = _sdo_cli_dataset(module, store, name, transforms=transforms)

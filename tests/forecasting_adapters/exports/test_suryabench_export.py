@@ -22,6 +22,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 from forecasting_adapters.exports import export, open_export
 from forecasting_adapters.exports.note import read_note
 from forecasting_adapters.exports.suryabench import flare_labels
+from forecasting_adapters.leakage import LeakageError
 from forecasting_adapters.suryabench import SuryaFlareDataset
 from sunaug.calibrate.stretch import STRETCHES
 from sunaug.cube import open_cube
@@ -182,7 +183,7 @@ def test_open_export_gives_every_bit_back(cube, tmp_path):
 
 
 def test_samples_of_the_generator_lie_within_surya_s_statistics(scalers, tmp_path):
-    theirs = _theirs(export(generated(), "suryabench", tmp_path / "out", allow_ungated=True), scalers)
+    theirs = _theirs(export(generated(), "suryabench", tmp_path / "out", split="none", allow_ungated=True), scalers)
     means = np.mean([theirs[place][0]["ts"].mean(axis=(1, 2, 3)) for place in range(len(theirs))], axis=0)
     assert (np.abs(means) < 2).all(), dict(zip(CHANNELS, means, strict=True))
 
@@ -253,6 +254,20 @@ def test_what_the_dataset_cannot_use_is_refused(cube, tmp_path):
     refused = synthetic_cube(tmp_path / "r.zarr", n=2, gate={"verdict": "refused", "sentence": "Too smooth."})
     with pytest.raises(GateRefused, match="Too smooth"):
         SuryaFlareDataset(refused, _plain_scalers())
+
+
+def test_the_dataset_is_refused_where_the_generator_has_seen_what_suryabench_validates_on(cube, tmp_path):
+    seen = [["2012-01-14T20:00:00Z", "2012-01-15T00:00:01Z"]]
+    leaking = synthetic_cube(tmp_path / "seen.zarr", n=2, training_ranges=seen)
+    with pytest.raises(LeakageError, match=r"SYNTHETIC/seen: .* SuryaBench and Surya, .* split='none'") as error:
+        SuryaFlareDataset(leaking, _plain_scalers())
+    assert error.value.ranges == [("2012-01-15T00:00:00", "2012-01-16T00:00:00")]
+    assert len(SuryaFlareDataset(leaking, _plain_scalers(), split="none")) == 2
+    assert len(SuryaFlareDataset(leaking, _plain_scalers(), split="sdofmv2")) == 2
+    assert len(SuryaFlareDataset(cube, _plain_scalers())) == 8
+    unknown = synthetic_cube(tmp_path / "unknown.zarr", n=2, training_ranges=[])
+    with pytest.raises(LeakageError, match="does not say what its generator was trained on"):
+        SuryaFlareDataset(unknown, _plain_scalers())
 
 
 def test_an_export_is_not_taken_for_observations(out):
